@@ -1,0 +1,62 @@
+import { SettleError } from '../util/errors.ts';
+import { isJsonObject } from '../util/json.ts';
+import { inputReference, type CallSpec } from './call-spec.ts';
+import { parseBranchName } from './ids.ts';
+
+/** What the plans of all patterns share. */
+export interface PlanCommon {
+  /** What people call this kind of transaction, for example `place-order`: 1 to 128 characters. */
+  readonly name: string;
+  /** Milliseconds one call may take from its first byte to the last byte of its answer. Default: the coordinator's. */
+  readonly callTimeoutMs?: number;
+}
+
+/** A transaction has at most this many branches. */
+export const branchesMax = 100;
+
+export function checkName(name: string): void {
+  if (name.length === 0 || name.length > 128) {
+    throw new SettleError('invalid_definition', 'the name of a transaction has 1 to 128 characters', {
+      next: `Shorten ${JSON.stringify(name.slice(0, 40))}`,
+    });
+  }
+}
+
+export function checkUniqueNames(names: readonly string[], what: string): void {
+  if (names.length > branchesMax) {
+    throw new SettleError('limit_exceeded', `${names.length} branches; a transaction has at most ${branchesMax}`, {
+      next: 'Split it into several transactions',
+    });
+  }
+  const seen = new Set<string>([inputReference]);
+  for (const name of names) {
+    parseBranchName(name);
+    if (seen.has(name)) {
+      throw new SettleError('invalid_definition', `two branches are called ${name}, or the name is reserved`, {
+        next: `Give every ${what} a name of its own, other than "${inputReference}"`,
+      });
+    }
+    seen.add(name);
+  }
+}
+
+/** References may only lead to branches whose result is known when the call is made. */
+export function checkCallSpec(where: string, spec: CallSpec, known: ReadonlySet<string>): void {
+  if (spec.address.length === 0) {
+    throw new SettleError('invalid_definition', `${where} has no address`, { next: 'Give it a URL or a function' });
+  }
+  if (spec.inject === undefined) return;
+  if (spec.payload !== undefined && !isJsonObject(spec.payload)) {
+    throw new SettleError('invalid_definition', `${where} injects into a payload that is not an object`, {
+      next: 'Make the payload an object, or leave `inject` out',
+    });
+  }
+  for (const [member, reference] of Object.entries(spec.inject)) {
+    if (reference.from === inputReference || known.has(reference.from)) continue;
+    throw new SettleError(
+      'invalid_definition',
+      `${where} takes "${member}" from ${reference.from}, whose result is not known by then`,
+      { next: `Name a branch that ${where} comes after` },
+    );
+  }
+}
