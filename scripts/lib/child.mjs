@@ -1,24 +1,24 @@
 // Starts other programs: always under the Node this script runs on, which also goes first on their PATH.
-import { spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import { constants } from 'node:os'
-import { basename, delimiter, dirname, join } from 'node:path'
-import { modules, root } from './paths.mjs'
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { basename, delimiter, dirname, join } from 'node:path';
+import { modules, root } from './paths.mjs';
 
 /** A signal that reaches us twice within this time (from the terminal and again from npm) was meant once. */
-const sameSignalMs = 1_000
-const onWindows = process.platform === 'win32'
+const sameSignalMs = 1_000;
+const onWindows = process.platform === 'win32';
 
 /** The environment of every child: `node` is the one given, on PATH and for npm alike. */
 export function environmentFor(node, extra = {}) {
-  const env = { ...process.env, ...extra }
-  const pathKey = Object.keys(env).find((key) => key.toLowerCase() === 'path') ?? 'PATH'
-  const folder = dirname(node)
-  const rest = (env[pathKey] ?? '').split(delimiter).filter((entry) => entry !== folder)
-  env[pathKey] = [folder, ...rest].join(delimiter)
-  env.NODE = node
-  env.npm_node_execpath = node
-  return env
+  const env = { ...process.env, ...extra };
+  const pathKey = Object.keys(env).find((key) => key.toLowerCase() === 'path') ?? 'PATH';
+  const folder = dirname(node);
+  const rest = (env[pathKey] ?? '').split(delimiter).filter((entry) => entry !== folder);
+  env[pathKey] = [folder, ...rest].join(delimiter);
+  env.NODE = node;
+  env.npm_node_execpath = node;
+  return env;
 }
 
 /**
@@ -27,10 +27,10 @@ export function environmentFor(node, extra = {}) {
  * although a terminal sends Ctrl-C to everybody at once.
  */
 export function run(program, args, { node = process.execPath, cwd = root, env = {}, ownGroup = false } = {}) {
-  const detached = ownGroup && !onWindows
-  const child = spawn(program, args, { cwd, env: environmentFor(node, env), stdio: 'inherit', detached })
-  const release = handSignalsTo(child)
-  return exitOf(child).finally(release)
+  const detached = ownGroup && !onWindows;
+  const child = spawn(program, args, { cwd, env: environmentFor(node, env), stdio: 'inherit', detached });
+  const release = handSignalsTo(child);
+  return exitOf(child).finally(release);
 }
 
 /** Runs a program quietly and gives back its exit code and what it printed. */
@@ -39,51 +39,51 @@ export function capture(program, args, { node = process.execPath, cwd = root, en
     cwd,
     env: environmentFor(node, env),
     stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const output = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text) => (output.stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text) => (output.stderr += text))
-  return exitOf(child).then((code) => ({ code, ...output }))
+  });
+  const output = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text) => (output.stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text) => (output.stderr += text));
+  return exitOf(child).then((code) => ({ code, ...output }));
 }
 
 /** The npm that started us, else the one on PATH, as the program and first arguments to spawn. */
 export function npm(node = process.execPath) {
-  const cli = process.env.npm_execpath
-  if (cli && basename(cli) === 'npm-cli.js' && existsSync(cli)) return [node, cli]
-  return onWindows ? ['cmd.exe', '/d', '/c', 'npm'] : ['npm']
+  const cli = process.env.npm_execpath;
+  if (cli && basename(cli) === 'npm-cli.js' && existsSync(cli)) return [node, cli];
+  return onWindows ? ['cmd.exe', '/d', '/c', 'npm'] : ['npm'];
 }
 
 /** The script behind a command that an installed package offers. */
 export function binOf(packageName, command = packageName) {
-  const folder = join(modules, packageName)
-  const { bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-  return join(folder, typeof bin === 'string' ? bin : bin[command])
+  const folder = join(modules, packageName);
+  const { bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  return join(folder, typeof bin === 'string' ? bin : bin[command]);
 }
 
 /** Runs the command of an installed package under our Node. */
 export function runTool(packageName, args, { command, ...options } = {}) {
-  return run(process.execPath, [binOf(packageName, command), ...args], options)
+  return run(process.execPath, [binOf(packageName, command), ...args], options);
 }
 
 function handSignalsTo(child) {
-  const lastSeen = new Map()
+  const lastSeen = new Map();
   const handlers = ['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => {
     const handler = () => {
-      const now = performance.now()
-      const repeated = now - (lastSeen.get(signal) ?? -Infinity) < sameSignalMs
-      lastSeen.set(signal, now)
+      const now = performance.now();
+      const repeated = now - (lastSeen.get(signal) ?? -Infinity) < sameSignalMs;
+      lastSeen.set(signal, now);
       // On Windows the console has told the child already, and kill() would end it by force.
-      if (!repeated && !onWindows) child.kill(signal)
-    }
-    process.on(signal, handler)
-    return [signal, handler]
-  })
-  return () => handlers.forEach(([signal, handler]) => process.removeListener(signal, handler))
+      if (!repeated && !onWindows) child.kill(signal);
+    };
+    process.on(signal, handler);
+    return [signal, handler];
+  });
+  return () => handlers.forEach(([signal, handler]) => process.removeListener(signal, handler));
 }
 
 function exitOf(child) {
   return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code, signal) => resolve(code ?? 128 + (constants.signals[signal] ?? 0)))
-  })
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? 128 + (constants.signals[signal] ?? 0)));
+  });
 }

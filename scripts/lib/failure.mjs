@@ -4,9 +4,9 @@ export class Failure extends Error {}
 /** Runs a script's main function; its number becomes the exit code, a Failure one clear message. */
 export async function main(body) {
   try {
-    process.exitCode = (await body()) ?? 0
+    process.exitCode = (await body()) ?? 0;
   } catch (error) {
-    console.error(error instanceof Failure ? `settle: ${error.message}` : error)
-    process.exitCode = 1
+    console.error(error instanceof Failure ? `settle: ${error.message}` : error);
+    process.exitCode = 1;
   }
 }

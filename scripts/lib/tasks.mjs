@@ -1,45 +1,46 @@
 // The tasks behind package.json's scripts. Each gives back an exit code.
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { compile } from './build.mjs'
-import { run, runTool } from './child.mjs'
-import { Failure } from './failure.mjs'
-import { install } from './install.mjs'
-import { typeStrippingFlags } from './node.mjs'
-import { checkPackages } from './packages.mjs'
-import { root } from './paths.mjs'
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { compile } from './build.mjs';
+import { run, runTool } from './child.mjs';
+import { Failure } from './failure.mjs';
+import { install } from './install.mjs';
+import { typeStrippingFlags } from './node.mjs';
+import { checkPackages } from './packages.mjs';
+import { root } from './paths.mjs';
 
 const tasks = {
   install: () => 0,
   build: () => compile(),
   typecheck: () => compile(['.']),
-  lint: (args) => runTool('oxlint', ['--type-aware', '--deny-warnings', ...args]),
+  lint: (args) => runTool('oxlint', ['--deny-warnings', ...args]),
   format: (args) => runTool('oxfmt', args),
   'format:check': (args) => runTool('oxfmt', ['--check', ...args]),
   'check:packages': () => checkPackages(),
   'test:unit': (args) => runTool('vitest', ['run', ...args]),
   bench,
-}
+};
 
 export async function runTask(name, args = []) {
-  const task = tasks[name]
-  if (!task) throw new Failure(`no task ${name ?? ''}; there are ${Object.keys(tasks).join(', ')}`)
-  await install()
-  return task(args)
+  const task = tasks[name];
+  if (!task) throw new Failure(`no task ${name ?? ''}; there are ${Object.keys(tasks).join(', ')}`);
+  await install();
+  return task(args);
 }
 
 async function bench([name, ...args]) {
-  const benches = readdirSync(join(root, 'bench')).filter((entry) => existsSync(mainOf(entry)))
+  const benches = readdirSync(join(root, 'bench')).filter((entry) => existsSync(mainOf(entry)));
   if (!name || name.startsWith('-')) {
-    console.log(`npm run bench -- <name>, where the name is one of: ${benches.join(', ') || '(none yet)'}`)
-    return 0
+    console.log(`npm run bench -- <name>, where the name is one of: ${benches.join(', ') || '(none yet)'}`);
+    return 0;
   }
-  if (!benches.includes(name)) throw new Failure(`no bench ${name}; there are ${benches.join(', ') || 'none yet'}`)
-  const code = await compile()
-  if (code !== 0) return code
-  return run(process.execPath, [...typeStrippingFlags(), mainOf(name), ...args], { ownGroup: true })
+  if (!benches.includes(name))
+    throw new Failure(`no bench ${name}; there are ${benches.join(', ') || 'none yet'}`);
+  const code = await compile();
+  if (code !== 0) return code;
+  return run(process.execPath, [...typeStrippingFlags(), mainOf(name), ...args], { ownGroup: true });
 }
 
-function mainOf(bench) {
-  return join(root, 'bench', bench, 'main.ts')
+function mainOf(name) {
+  return join(root, 'bench', name, 'main.ts');
 }
