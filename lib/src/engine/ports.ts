@@ -80,7 +80,7 @@ export interface Store {
    * Takes over unfinished transactions that are due and that nobody with a live lease owns, oldest due time first:
    * their owner becomes `epoch`, their revision grows by one.
    */
-  claim(epoch: number, limit: number): Promise<readonly StoredTransaction[]>;
+  claim(epoch: number, limit: number): Promise<readonly ClaimedTransaction[]>;
   /** Deletes finished transactions, oldest first, at most `limit` (a bounded piece of work). Returns how many. */
   prune(policy: PrunePolicy): Promise<number>;
   close(): Promise<void>;
@@ -113,8 +113,11 @@ export type Write =
       readonly kind: 'update';
       readonly revision: number;
       readonly epoch: number;
-      /** Gives the transaction back: anybody may claim it once it is due. */
-      readonly release: boolean;
+      /**
+       * The owner from now on: `epoch` to keep it, 0 to give it back (anybody may claim it once it is due), another
+       * coordinator's own epoch to take it over.
+       */
+      readonly nextEpoch: number;
     });
 
 export type WriteOutcome =
@@ -154,6 +157,11 @@ export interface StoredTransaction extends StoredSummary {
   /** The epoch of its owner; 0 when nobody owns it. */
   readonly epoch: number;
   readonly dueAtMs: number | undefined;
+}
+
+export interface ClaimedTransaction extends StoredTransaction {
+  /** Its owner before: 0 if it was given back, and so its progress is complete; else calls may have left unrecorded. */
+  readonly claimedFrom: number;
 }
 
 /** Newest first. All conditions must hold. */

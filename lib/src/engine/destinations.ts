@@ -1,0 +1,130 @@
+/**
+ * One concurrency limit and one circuit for each destination, so that a slow or dead participant holds up nobody else.
+ * A circuit only delays calls; it never changes a decision.
+ */
+import type { Clock, Observer } from './ports.ts';
+import type { EngineLimits } from './limits.ts';
+
+type CircuitLimits = Pick<EngineLimits, 'callsPerDestinationMax' | 'circuitFailures' | 'circuitPauseMs' | 'circuitPauseMaxMs'>;
+
+export class Destinations {
+  readonly #byName = new Map<string, Destination>();
+  readonly #clock: Clock;
+  readonly #observe: Observer;
+  readonly #limits: CircuitLimits;
+
+  constructor(clock: Clock, observe: Observer, limits: CircuitLimits) {
+    this.#clock = clock;
+    this.#observe = observe;
+    this.#limits = limits;
+  }
+
+  /** Starts the call now or when there is room, in the order asked. Whoever started it says when it `ended`. */
+  enter(name: string, start: () => void): Destination {
+    let destination = this.#byName.get(name);
+    if (destination === undefined) {
+      const forget = (): boolean => this.#byName.delete(name);
+      destination = new Destination(name, this.#clock, this.#observe, this.#limits, forget);
+      this.#byName.set(name, destination);
+    }
+    destination.enter(start);
+    return destination;
+  }
+}
+
+type Circuit =
+  | { readonly kind: 'closed'; readonly failures: number }
+  /** No call leaves until the pause is over. */
+  | { readonly kind: 'open'; readonly pauseMs: number }
+  /** One call finds out. */
+  | { readonly kind: 'probing'; readonly pauseMs: number };
+
+export class Destination {
+  readonly #name: string;
+  readonly #clock: Clock;
+  readonly #observe: Observer;
+  readonly #limits: CircuitLimits;
+  readonly #forget: () => void;
+  #active = 0;
+  #waiting: (() => void)[] = [];
+  #circuit: Circuit = { kind: 'closed', failures: 0 };
+
+  constructor(name: string, clock: Clock, observe: Observer, limits: CircuitLimits, forget: () => void) {
+    this.#name = name;
+    this.#clock = clock;
+    this.#observe = observe;
+    this.#limits = limits;
+    this.#forget = forget;
+  }
+
+  enter(start: () => void): void {
+    if (this.#waiting.length > 0 || !this.#hasRoom()) {
+      this.#waiting.push(start);
+      return;
+    }
+    this.#active++;
+    start();
+  }
+
+  /** `silent`: nobody answered. A refusal is an answer. */
+  ended(how: 'answered' | 'silent'): void {
+    this.#active--;
+    if (how === 'answered') this.#answered();
+    else this.#silent();
+    this.#drain();
+    if (this.#active === 0 && this.#waiting.length === 0 && this.#isQuiet()) this.#forget();
+  }
+
+  /** Gives back a turn that was not used. */
+  skipped(): void {
+    this.#active--;
+    this.#drain();
+  }
+
+  #hasRoom(): boolean {
+    switch (this.#circuit.kind) {
+      case 'closed':
+        return this.#active < this.#limits.callsPerDestinationMax;
+      case 'probing':
+        return this.#active === 0;
+      case 'open':
+        return false;
+    }
+  }
+
+  #drain(): void {
+    while (this.#hasRoom()) {
+      const start = this.#waiting.shift();
+      if (start === undefined) return;
+      this.#active++;
+      start();
+    }
+  }
+
+  #answered(): void {
+    if (this.#circuit.kind !== 'closed') this.#observe({ kind: 'circuit', destination: this.#name, state: 'closed' });
+    this.#circuit = { kind: 'closed', failures: 0 };
+  }
+
+  #silent(): void {
+    const circuit = this.#circuit;
+    if (circuit.kind === 'open') return;
+    if (circuit.kind === 'probing') return this.#open(Math.min(circuit.pauseMs * 2, this.#limits.circuitPauseMaxMs));
+    const failures = circuit.failures + 1;
+    if (failures < this.#limits.circuitFailures) this.#circuit = { kind: 'closed', failures };
+    else this.#open(this.#limits.circuitPauseMs);
+  }
+
+  #open(pauseMs: number): void {
+    this.#circuit = { kind: 'open', pauseMs };
+    this.#observe({ kind: 'circuit', destination: this.#name, state: 'open' });
+    this.#clock.schedule(pauseMs, () => {
+      this.#circuit = { kind: 'probing', pauseMs };
+      this.#drain();
+    });
+  }
+
+  #isQuiet(): boolean {
+    return this.#circuit.kind === 'closed' && this.#circuit.failures === 0;
+  }
+}
