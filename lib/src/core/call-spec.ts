@@ -40,7 +40,8 @@ export function resolvePayload(
   for (const [member, reference] of Object.entries(spec.inject)) {
     const value = follow(lookup(reference.from), reference.path);
     if (value !== undefined) filled[member] = value;
-    else if (missing === 'required') return { kind: 'missing', reference: [reference.from, ...reference.path].join('.') };
+    else if (missing === 'required')
+      return { kind: 'missing', reference: [reference.from, ...reference.path].join('.') };
   }
   return { kind: 'ready', value: filled satisfies JsonObject };
 }

@@ -17,7 +17,11 @@ export interface Coordinator {
   /** Several submits, durable together; each has its own outcome. At most {@link submitManyMax}. */
   submitMany(requests: readonly SubmitRequest[]): Promise<readonly SubmitOutcome[]>;
   /** TCC: adds branches and calls their tries; waits up to `waitMs` until each of them is answered. */
-  register(gid: Gid, branches: readonly TccBranchDefinition[], options?: WaitOptions): Promise<TransactionView>;
+  register(
+    gid: Gid,
+    branches: readonly TccBranchDefinition[],
+    options?: WaitOptions,
+  ): Promise<TransactionView>;
   /** TCC: confirm everything. Message: deliver it. Repeating it is harmless; after an abort it is `illegal_action`. */
   commit(gid: Gid, options?: WaitOptions): Promise<TransactionView>;
   /** Rejects with `illegal_action` where the legal table says so. */

@@ -14,7 +14,13 @@ export * from './protocol.ts';
 export * from './retry-policy.ts';
 export { saga } from './saga.ts';
 export type { SagaState, StepState } from './saga.ts';
-export { planSaga, type SagaDefinition, type SagaPlan, type SagaStep, type SagaStepDefinition } from './saga-plan.ts';
+export {
+  planSaga,
+  type SagaDefinition,
+  type SagaPlan,
+  type SagaStep,
+  type SagaStepDefinition,
+} from './saga-plan.ts';
 export { tcc, untried } from './tcc.ts';
 export type { TccBranchState, TccProgress, TccState } from './tcc.ts';
 export * from './tcc-plan.ts';

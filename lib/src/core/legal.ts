@@ -1,7 +1,14 @@
 /** Which action a person or client may take on a transaction in which status: one table for API and dashboard. */
 import type { Status } from './patterns.ts';
 
-export const actions = ['abort', 'retry-now', 'force-commit', 'force-abort', 'skip-branch', 'forget'] as const;
+export const actions = [
+  'abort',
+  'retry-now',
+  'force-commit',
+  'force-abort',
+  'skip-branch',
+  'forget',
+] as const;
 export type Action = (typeof actions)[number];
 
 /** `legal`, legal only while the transaction is stuck, or never, with the reason to show. */

@@ -84,8 +84,15 @@ function evolve(plan: MessagePlan, state: MessageState, event: Event): MessageSt
       return finish(replace(state, at, { kind: 'skipped', reason: event.reason }));
     }
     case 'forget':
-      assert(state.kind === 'prepared' || state.kind === 'scheduled' || state.kind === 'delivering', `forget in ${state.kind}`);
-      return { kind: 'forgotten', reason: event.reason, targets: state.kind === 'delivering' ? state.targets : [] };
+      assert(
+        state.kind === 'prepared' || state.kind === 'scheduled' || state.kind === 'delivering',
+        `forget in ${state.kind}`,
+      );
+      return {
+        kind: 'forgotten',
+        reason: event.reason,
+        targets: state.kind === 'delivering' ? state.targets : [],
+      };
     case 'registered':
       assert(false, 'a message has no branches to register');
       break;
@@ -108,11 +115,17 @@ function checkAnswered(plan: MessagePlan, state: MessageState, at: number, outco
     case 'done':
       return deliver(plan, at);
     case 'refused':
-      return { kind: 'aborted', reason: `the producer's local transaction did not commit: ${outcome.reason}` };
+      return {
+        kind: 'aborted',
+        reason: `the producer's local transaction did not commit: ${outcome.reason}`,
+      };
     case 'ongoing':
       return state;
     case 'unknown':
-      return { kind: 'prepared', check: { kind: 'asking', attempts: state.check.attempts + 1, reason: outcome.reason } };
+      return {
+        kind: 'prepared',
+        check: { kind: 'asking', attempts: state.check.attempts + 1, reason: outcome.reason },
+      };
     default:
       return unreachable(outcome, 'outcome');
   }
@@ -167,7 +180,15 @@ function checkCall(plan: MessagePlan, attempts: number): CallEffect {
   assert(plan.check !== undefined, 'a prepared message has a check-back');
   const { address } = plan.check;
   const payload = resolvePayload(plan.check, () => undefined, 'omit');
-  return { kind: 'call', branch: producerBranch, op: 'check', address, payload, attempts, retry: retryDefault };
+  return {
+    kind: 'call',
+    branch: producerBranch,
+    op: 'check',
+    address,
+    payload,
+    attempts,
+    retry: retryDefault,
+  };
 }
 
 function deliveryCall(target: MessageTarget, attempts: number): CallEffect {
@@ -186,7 +207,10 @@ function branches(plan: MessagePlan, state: MessageState): readonly BranchView[]
   if (state.kind !== 'prepared') return targets;
   const { kind, ...check } = state.check;
   const asking = 'attempts' in check ? check : { attempts: 0 };
-  return [{ branch: producerBranch, op: 'check', status: kind === 'asking' ? 'called' : 'waiting', ...asking }, ...targets];
+  return [
+    { branch: producerBranch, op: 'check', status: kind === 'asking' ? 'called' : 'waiting', ...asking },
+    ...targets,
+  ];
 }
 
 function replace(state: Delivering, at: number, target: DeliveryState): Delivering {

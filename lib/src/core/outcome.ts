@@ -15,4 +15,9 @@ export type Outcome =
   | { readonly kind: 'done'; readonly result?: Json }
   | { readonly kind: 'refused'; readonly reason: string }
   | { readonly kind: 'ongoing'; readonly retryAfterMs?: number }
-  | { readonly kind: 'unknown'; readonly reason: string; readonly misconfigured?: true; readonly retryAfterMs?: number };
+  | {
+      readonly kind: 'unknown';
+      readonly reason: string;
+      readonly misconfigured?: true;
+      readonly retryAfterMs?: number;
+    };

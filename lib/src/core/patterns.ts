@@ -79,7 +79,8 @@ export function stuckBranches(plan: Plan, state: State): readonly BranchView[] {
   return branches(plan, state).filter(
     ({ status, attempts }) =>
       status === 'parked' ||
-      (attempts >= stuckAfterAttempts && (status === 'called' || status === 'undoing' || status === 'confirming')),
+      (attempts >= stuckAfterAttempts &&
+        (status === 'called' || status === 'undoing' || status === 'confirming')),
   );
 }
 
@@ -112,6 +113,12 @@ export type HistoryEntry =
       readonly outcome: 'done' | 'refused' | 'ongoing' | 'unknown';
       readonly detail?: string;
     }
-  | { readonly kind: 'action'; readonly atMs: number; readonly action: string; readonly reason: string; readonly actor: string }
+  | {
+      readonly kind: 'action';
+      readonly atMs: number;
+      readonly action: string;
+      readonly reason: string;
+      readonly actor: string;
+    }
   | { readonly kind: 'status'; readonly atMs: number; readonly status: Status }
   | { readonly kind: 'left-out'; readonly atMs: number; readonly count: number };

@@ -24,17 +24,25 @@ export function checkName(name: string): void {
 
 export function checkUniqueNames(names: readonly string[], what: string): void {
   if (names.length > branchesMax) {
-    throw new SettleError('limit_exceeded', `${names.length} branches; a transaction has at most ${branchesMax}`, {
-      next: 'Split it into several transactions',
-    });
+    throw new SettleError(
+      'limit_exceeded',
+      `${names.length} branches; a transaction has at most ${branchesMax}`,
+      {
+        next: 'Split it into several transactions',
+      },
+    );
   }
   const seen = new Set<string>([inputReference]);
   for (const name of names) {
     parseBranchName(name);
     if (seen.has(name)) {
-      throw new SettleError('invalid_definition', `two branches are called ${name}, or the name is reserved`, {
-        next: `Give every ${what} a name of its own, other than "${inputReference}"`,
-      });
+      throw new SettleError(
+        'invalid_definition',
+        `two branches are called ${name}, or the name is reserved`,
+        {
+          next: `Give every ${what} a name of its own, other than "${inputReference}"`,
+        },
+      );
     }
     seen.add(name);
   }
@@ -43,7 +51,9 @@ export function checkUniqueNames(names: readonly string[], what: string): void {
 /** References may only lead to branches whose result is known when the call is made. */
 export function checkCallSpec(where: string, spec: CallSpec, known: ReadonlySet<string>): void {
   if (spec.address.length === 0) {
-    throw new SettleError('invalid_definition', `${where} has no address`, { next: 'Give it a URL or a function' });
+    throw new SettleError('invalid_definition', `${where} has no address`, {
+      next: 'Give it a URL or a function',
+    });
   }
   if (spec.inject === undefined) return;
   if (spec.payload !== undefined && !isJsonObject(spec.payload)) {

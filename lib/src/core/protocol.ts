@@ -25,7 +25,13 @@ export interface Protocol<Plan, State extends { readonly kind: string }> {
 export type Event =
   /** A call is about to leave; from here on it may have happened. */
   | { readonly kind: 'sent'; readonly at: number; readonly branch: BranchName; readonly op: Op }
-  | { readonly kind: 'outcome'; readonly at: number; readonly branch: BranchName; readonly op: Op; readonly outcome: Outcome }
+  | {
+      readonly kind: 'outcome';
+      readonly at: number;
+      readonly branch: BranchName;
+      readonly op: Op;
+      readonly outcome: Outcome;
+    }
   /** A `wake` effect came due. */
   | { readonly kind: 'clock'; readonly at: number }
   /** The state was read back from the store: calls that left after it was written are not in it. */
@@ -38,7 +44,12 @@ export type Event =
   | { readonly kind: 'retry-now'; readonly at: number }
   | { readonly kind: 'force-commit'; readonly at: number; readonly reason: string }
   | { readonly kind: 'force-abort'; readonly at: number; readonly reason: string }
-  | { readonly kind: 'skip-branch'; readonly at: number; readonly branch: BranchName; readonly reason: string }
+  | {
+      readonly kind: 'skip-branch';
+      readonly at: number;
+      readonly branch: BranchName;
+      readonly reason: string;
+    }
   | { readonly kind: 'forget'; readonly at: number; readonly reason: string };
 
 /** What must happen next. The engine never repeats one that is already under way. */

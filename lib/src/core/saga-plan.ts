@@ -50,8 +50,12 @@ export interface SagaStep {
 export function planSaga(definition: SagaDefinition): SagaPlan {
   checkName(definition.name);
   const { steps } = definition;
-  if (steps.length === 0) throw invalid(`the saga ${definition.name} has no steps`, 'Give it at least one step');
-  checkUniqueNames(steps.map((step) => step.name), 'step');
+  if (steps.length === 0)
+    throw invalid(`the saga ${definition.name} has no steps`, 'Give it at least one step');
+  checkUniqueNames(
+    steps.map((step) => step.name),
+    'step',
+  );
   const ordered = inDependencyOrder(steps);
   const plan: SagaPlan = { ...definition, pattern: 'saga', steps: ordered };
   ordered.forEach((step, position) => checkStep(ordered, step, position));
@@ -69,7 +73,10 @@ function inDependencyOrder(steps: readonly SagaStepDefinition[]): readonly SagaS
   for (const [name, after] of dependencies) {
     const stranger = after.find((other) => !dependencies.has(other));
     if (stranger !== undefined) {
-      throw invalid(`step ${name} comes after ${stranger}, which is not a step`, 'Name a step of this saga in `after`');
+      throw invalid(
+        `step ${name} comes after ${stranger}, which is not a step`,
+        'Name a step of this saga in `after`',
+      );
     }
   }
   const position = new Map<string, number>();
@@ -80,7 +87,10 @@ function inDependencyOrder(steps: readonly SagaStepDefinition[]): readonly SagaS
     );
     if (next === undefined) {
       const left = steps.filter((step) => !position.has(step.name)).map((step) => step.name);
-      throw invalid(`the steps ${left.join(', ')} wait for each other`, 'Remove one of their `after` entries');
+      throw invalid(
+        `the steps ${left.join(', ')} wait for each other`,
+        'Remove one of their `after` entries',
+      );
     }
     const after = (dependencies.get(next.name) ?? []).map((name) => position.get(name) ?? 0);
     position.set(next.name, ordered.length);
@@ -122,7 +132,10 @@ function checkPivot(steps: readonly SagaStep[]): void {
       );
     }
     if (after && step.onExhausted === 'compensate') {
-      throw invalid(`step ${step.name} cannot compensate when exhausted: it is the pivot, or after it`, "Use 'park'");
+      throw invalid(
+        `step ${step.name} cannot compensate when exhausted: it is the pivot, or after it`,
+        "Use 'park'",
+      );
     }
   });
 }

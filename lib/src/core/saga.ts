@@ -61,7 +61,9 @@ function start(plan: SagaPlan, at: number): SagaState {
 function evolve(plan: SagaPlan, state: SagaState, event: Event): SagaState {
   switch (event.kind) {
     case 'sent':
-      return event.op === 'action' && isForward(state) ? replace(state, position(plan, event.branch), called) : state;
+      return event.op === 'action' && isForward(state)
+        ? replace(state, position(plan, event.branch), called)
+        : state;
     case 'outcome':
       return event.op === 'action'
         ? actionAnswered(plan, state, position(plan, event.branch), event.outcome)
@@ -71,7 +73,9 @@ function evolve(plan: SagaPlan, state: SagaState, event: Event): SagaState {
         ? abort(plan, state, `not finished within ${plan.timeoutMs} ms`)
         : state;
     case 'recovered':
-      return isForward(state) ? { ...state, steps: state.steps.map(mayHaveBeenCalled(plan, state.steps)) } : state;
+      return isForward(state)
+        ? { ...state, steps: state.steps.map(mayHaveBeenCalled(plan, state.steps)) }
+        : state;
     case 'abort':
       assert(state.kind === 'running', `abort in ${state.kind}`);
       return abort(plan, state, event.reason);
@@ -105,7 +109,10 @@ function actionAnswered(plan: SagaPlan, state: SagaState, at: number, outcome: O
   switch (outcome.kind) {
     case 'done': {
       const done: StepState = { kind: 'done', attempts: step.attempts, ...resultOf(outcome) };
-      return forward(plan, replace(state, at, () => done));
+      return forward(
+        plan,
+        replace(state, at, () => done),
+      );
     }
     case 'ongoing':
       return state;
@@ -115,7 +122,9 @@ function actionAnswered(plan: SagaPlan, state: SagaState, at: number, outcome: O
         : refused(plan, state, at, outcome.reason);
     case 'unknown': {
       const next = replace(state, at, () => failed(step, outcome.reason));
-      return next.kind === 'running' && isExhausted(planAt(plan, at), next, at, outcome) ? exhausted(plan, next, at) : next;
+      return next.kind === 'running' && isExhausted(planAt(plan, at), next, at, outcome)
+        ? exhausted(plan, next, at)
+        : next;
     }
     default:
       return unreachable(outcome, 'outcome');
@@ -125,10 +134,19 @@ function actionAnswered(plan: SagaPlan, state: SagaState, at: number, outcome: O
 function refused(plan: SagaPlan, state: Running, at: number, reason: string): SagaState {
   const { attempts, doubt } = calledAt(state, at);
   const step: StepState = { kind: 'refused', attempts, reason, ...(doubt === undefined ? {} : { doubt }) };
-  return compensate(plan, replace(state, at, () => step), state.abort ?? `${planAt(plan, at).name} refused: ${reason}`);
+  return compensate(
+    plan,
+    replace(state, at, () => step),
+    state.abort ?? `${planAt(plan, at).name} refused: ${reason}`,
+  );
 }
 
-function isExhausted(step: SagaStep, state: Running, at: number, outcome: Outcome & { kind: 'unknown' }): boolean {
+function isExhausted(
+  step: SagaStep,
+  state: Running,
+  at: number,
+  outcome: Outcome & { kind: 'unknown' },
+): boolean {
   const { attempts } = calledAt(state, at);
   const limit = step.retry?.attemptsMax ?? Infinity;
   return attempts >= (outcome.misconfigured ? Math.min(limit, misconfiguredAttemptsMax) : limit);
@@ -138,7 +156,8 @@ function exhausted(plan: SagaPlan, state: Running, at: number): SagaState {
   const { attempts, reason = '' } = calledAt(state, at);
   const step = planAt(plan, at);
   // S2: an unknown pivot cannot be undone, so it waits for a person.
-  if (step.pivot || step.onExhausted === 'park') return replace(state, at, () => ({ kind: 'parked', attempts, reason }));
+  if (step.pivot || step.onExhausted === 'park')
+    return replace(state, at, () => ({ kind: 'parked', attempts, reason }));
   return compensate(plan, state, `${step.name} gave no answer in ${attempts} attempts: ${reason}`);
 }
 
@@ -147,7 +166,8 @@ function forward(plan: SagaPlan, state: Forward): SagaState {
   if (state.steps.every(isPassed)) return { kind: 'committed', steps: state.steps };
   if (state.kind === 'finishing') return state;
   const pivot = plan.steps.findIndex((step) => step.pivot);
-  if (pivot >= 0 && isPassed(stepAt(state, pivot))) return { kind: 'finishing', steps: state.steps.map(unpark) };
+  if (pivot >= 0 && isPassed(stepAt(state, pivot)))
+    return { kind: 'finishing', steps: state.steps.map(unpark) };
   return state;
 }
 
@@ -207,7 +227,10 @@ function skip(plan: SagaPlan, state: SagaState, at: number, reason: string): Sag
   }
   assert(isForward(state), `skip-branch in ${state.kind}`);
   assert(isOpen(step), `skip of a step that is ${step.kind}`);
-  return forward(plan, replace(state, at, () => ({ kind: 'skipped', reason })));
+  return forward(
+    plan,
+    replace(state, at, () => ({ kind: 'skipped', reason })),
+  );
 }
 
 /**
@@ -233,7 +256,8 @@ function effects(plan: SagaPlan, state: SagaState): readonly Effect[] {
           found.push(actionCall(plan, state, step, at));
         }
       });
-      if (state.kind === 'running' && state.deadlineAt !== undefined) found.push({ kind: 'wake', at: state.deadlineAt });
+      if (state.kind === 'running' && state.deadlineAt !== undefined)
+        found.push({ kind: 'wake', at: state.deadlineAt });
       return found;
     }
     case 'compensating':
@@ -266,7 +290,15 @@ function compensationCalls(plan: SagaPlan, state: Compensating): readonly Effect
       if (!held.has(at)) {
         const payload = resolvePayload(withPayloadOf(plan, at, compensation), resultsOf(plan, state), 'omit');
         const { attempts } = step;
-        found.push({ kind: 'call', branch: name, op: 'compensate', address: compensation.address, payload, attempts, retry });
+        found.push({
+          kind: 'call',
+          branch: name,
+          op: 'compensate',
+          address: compensation.address,
+          payload,
+          attempts,
+          retry,
+        });
       }
     }
     if (step.kind === 'undoing' || held.has(at)) for (const dependency of after) held.add(dependency);
@@ -292,7 +324,12 @@ function branches(plan: SagaPlan, state: SagaState): readonly BranchView[] {
   return state.steps.map((step, at) => {
     const { kind: status, ...rest } = step;
     const op = status === 'undoing' || status === 'undone' ? 'compensate' : 'action';
-    const view = { branch: planAt(plan, at).name, op, status, attempts: 'attempts' in rest ? rest.attempts : 0 } as const;
+    const view = {
+      branch: planAt(plan, at).name,
+      op,
+      status,
+      attempts: 'attempts' in rest ? rest.attempts : 0,
+    } as const;
     return {
       ...view,
       ...('reason' in rest && rest.reason !== undefined ? { reason: rest.reason } : {}),

@@ -43,10 +43,14 @@ export function planTcc(definition: TccDefinition): TccPlan {
   const { decide = 'initiator', timeoutMs = tccTimeoutDefaultMs, branches = [] } = definition;
   const specs = planTccBranches(branches, []);
   if (decide === 'when-all-tried') {
-    if (specs.length === 0) throw invalid(`${definition.name} has no branches to try`, 'Give it at least one branch');
+    if (specs.length === 0)
+      throw invalid(`${definition.name} has no branches to try`, 'Give it at least one branch');
     const untried = specs.find((spec) => spec.try === undefined);
     if (untried !== undefined) {
-      throw invalid(`branch ${untried.name} has no try, so it can never be known to be tried`, 'Give it a try');
+      throw invalid(
+        `branch ${untried.name} has no try, so it can never be known to be tried`,
+        'Give it a try',
+      );
     }
   }
   return { ...definition, pattern: 'tcc', decide, timeoutMs, branches: specs };
@@ -57,7 +61,10 @@ export function planTccBranches(
   added: readonly TccBranchDefinition[],
   present: readonly TccBranchSpec[],
 ): readonly TccBranchSpec[] {
-  checkUniqueNames([...present, ...added].map((branch) => branch.name), 'branch');
+  checkUniqueNames(
+    [...present, ...added].map((branch) => branch.name),
+    'branch',
+  );
   return added.map((branch) => {
     const own = new Set([branch.name]);
     if (branch.try !== undefined) checkCallSpec(`the try of ${branch.name}`, branch.try, new Set());

@@ -63,7 +63,9 @@ function first(spec: TccBranchSpec): TccProgress {
 function evolve(plan: TccPlan, state: TccState, event: Event): TccState {
   switch (event.kind) {
     case 'sent':
-      return event.op === 'try' && state.kind === 'trying' ? replace(state, position(plan, state, event.branch), called) : state;
+      return event.op === 'try' && state.kind === 'trying'
+        ? replace(state, position(plan, state, event.branch), called)
+        : state;
     case 'outcome':
       return event.op === 'try'
         ? tryAnswered(plan, state, position(plan, state, event.branch), event.outcome)
@@ -112,15 +114,29 @@ function tryAnswered(plan: TccPlan, state: TccState, at: number, outcome: Outcom
       return state;
     case 'refused': {
       const { reason } = outcome;
-      const refused = { kind: 'refused', attempts, reason, ...(doubt === undefined ? {} : { doubt }) } as const;
-      return cancel(replace(state, at, () => refused), `${specAt(plan, state, at).name} refused: ${reason}`);
+      const refused = {
+        kind: 'refused',
+        attempts,
+        reason,
+        ...(doubt === undefined ? {} : { doubt }),
+      } as const;
+      return cancel(
+        replace(state, at, () => refused),
+        `${specAt(plan, state, at).name} refused: ${reason}`,
+      );
     }
     case 'unknown': {
       const { name, retry = tryRetryDefault } = specAt(plan, state, at);
       const { reason } = outcome;
-      const next = replace(state, at, () => ({ kind: 'called', attempts: attempts + 1, doubt: true, reason }));
+      const next = replace(state, at, () => ({
+        kind: 'called',
+        attempts: attempts + 1,
+        doubt: true,
+        reason,
+      }));
       const limit = retry.attemptsMax ?? Infinity;
-      const exhausted = attempts + 1 >= (outcome.misconfigured ? Math.min(limit, misconfiguredAttemptsMax) : limit);
+      const exhausted =
+        attempts + 1 >= (outcome.misconfigured ? Math.min(limit, misconfiguredAttemptsMax) : limit);
       return exhausted ? cancel(next, `${name} gave no answer in ${attempts + 1} attempts: ${reason}`) : next;
     }
     default:
@@ -130,9 +146,11 @@ function tryAnswered(plan: TccPlan, state: TccState, at: number, outcome: Outcom
 
 function settlingAnswered(state: TccState, at: number, op: string, outcome: Outcome): TccState {
   const { at: progress } = branchAt(state, at);
-  if (!isSettling(state) || progress.kind !== 'settling' || op !== opOf(state) || outcome.kind === 'ongoing') return state;
+  if (!isSettling(state) || progress.kind !== 'settling' || op !== opOf(state) || outcome.kind === 'ongoing')
+    return state;
   const attempts = progress.attempts + 1;
-  if (outcome.kind === 'done') return finish(replace(state, at, () => ({ kind: 'settled', attempts, ...resultOf(progress) })));
+  if (outcome.kind === 'done')
+    return finish(replace(state, at, () => ({ kind: 'settled', attempts, ...resultOf(progress) })));
   // T4: a refusal cannot change a decision; it is retried, and shows up as stuck.
   return replace(state, at, () => ({ ...progress, attempts, reason: outcome.reason }));
 }
@@ -151,7 +169,9 @@ function confirm(state: Trying): TccState {
 
 /** T3 */
 function cancel(state: Trying, reason: string): TccState {
-  const branches = state.branches.map((branch) => (mayBeTried(branch.at) ? { ...branch, at: settling(branch.at) } : branch));
+  const branches = state.branches.map((branch) =>
+    mayBeTried(branch.at) ? { ...branch, at: settling(branch.at) } : branch,
+  );
   return finish({ kind: 'cancelling', reason, branches });
 }
 
@@ -186,7 +206,9 @@ function skip(state: TccState, at: number, reason: string): TccState {
 /** D3: after a crash a try that was not recorded may have left all the same. */
 function mayHaveBeenCalled(branch: TccBranchState): TccBranchState {
   if (branch.at.kind === 'called') return { ...branch, at: { ...branch.at, doubt: true } };
-  return branch.at.kind === 'waiting' ? { ...branch, at: { kind: 'called', attempts: 0, doubt: true } } : branch;
+  return branch.at.kind === 'waiting'
+    ? { ...branch, at: { kind: 'called', attempts: 0, doubt: true } }
+    : branch;
 }
 
 function effects(plan: TccPlan, state: TccState): readonly Effect[] {
@@ -226,7 +248,11 @@ function call(
   result: Json | undefined,
   attempts: number,
 ): CallEffect {
-  const payload = resolvePayload(how, (from) => (from === spec.name ? result : undefined), op === 'try' ? 'required' : 'omit');
+  const payload = resolvePayload(
+    how,
+    (from) => (from === spec.name ? result : undefined),
+    op === 'try' ? 'required' : 'omit',
+  );
   const retry = op === 'try' ? (spec.retry ?? tryRetryDefault) : retryDefault;
   return { kind: 'call', branch: spec.name, op, address: how.address, payload, attempts, retry };
 }
@@ -289,7 +315,11 @@ function resultOf(from: { readonly result?: Json }): { readonly result?: Json } 
   return from.result === undefined ? {} : { result: from.result };
 }
 
-function replace<S extends TccState>(state: S, at: number, change: (progress: TccProgress) => TccProgress): S {
+function replace<S extends TccState>(
+  state: S,
+  at: number,
+  change: (progress: TccProgress) => TccProgress,
+): S {
   const branch = branchAt(state, at);
   return { ...state, branches: state.branches.with(at, { ...branch, at: change(branch.at) }) };
 }
