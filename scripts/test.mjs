@@ -1,5 +1,6 @@
 // `npm test`: everything that has to hold, and one closing line that counts it.
 import { Failure, main } from './lib/failure.mjs';
+import { install } from './lib/install.mjs';
 import { underSuitableNode } from './lib/node.mjs';
 import { Tally } from './lib/tally.mjs';
 import { runTask } from './lib/tasks.mjs';
@@ -9,6 +10,8 @@ await main(async () => {
   const args = await underSuitableNode();
   if (args.length > 0)
     throw new Failure(`npm test knows only --node; for single files: npm run test:unit -- ${args.join(' ')}`);
+
+  await install();
 
   const tally = new Tally();
   await tally.check('types', () => runTask('typecheck'));

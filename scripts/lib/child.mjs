@@ -7,6 +7,7 @@ import { modules, root } from './paths.mjs';
 
 /** A signal that reaches us twice within this time (from the terminal and again from npm) was meant once. */
 const sameSignalMs = 1_000;
+const parentCheckMs = 500;
 const onWindows = process.platform === 'win32';
 
 /** The environment of every child: `node` is the one given, on PATH and for npm alike. */
@@ -16,6 +17,8 @@ export function environmentFor(node, extra = {}) {
   const folder = dirname(node);
   const rest = (env[pathKey] ?? '').split(delimiter).filter((entry) => entry !== folder);
   env[pathKey] = [folder, ...rest].join(delimiter);
+  // Some tools colour what goes into a file or a log too.
+  if (!process.stdout.isTTY && !env.FORCE_COLOR) env.NO_COLOR = '1';
   env.NODE = node;
   env.npm_node_execpath = node;
   return env;
@@ -24,7 +27,7 @@ export function environmentFor(node, extra = {}) {
 /**
  * Runs a program, shares our terminal with it, and gives back its exit code.
  * SIGINT, SIGTERM and SIGHUP are handed on once; with `ownGroup` the child hears them from us alone,
- * although a terminal sends Ctrl-C to everybody at once.
+ * although a terminal sends Ctrl-C to everybody at once. A child does not outlive a killed npm.
  */
 export function run(program, args, { node = process.execPath, cwd = root, env = {}, ownGroup = false } = {}) {
   const detached = ownGroup && !onWindows;
@@ -78,7 +81,23 @@ function handSignalsTo(child) {
     process.on(signal, handler);
     return [signal, handler];
   });
-  return () => handlers.forEach(([signal, handler]) => process.removeListener(signal, handler));
+  const stopWatching = whenNpmIsGone(() => child.kill('SIGTERM'));
+  return () => {
+    stopWatching();
+    for (const [signal, handler] of handlers) process.removeListener(signal, handler);
+  };
+}
+
+/** npm runs us through a shell, which passes no signal on when npm is told to end: we only see our parent change. */
+function whenNpmIsGone(act) {
+  if (!process.env.npm_lifecycle_event) return () => {};
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    act();
+  }, parentCheckMs);
+  return () => clearInterval(timer);
 }
 
 function exitOf(child) {

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile } from './build.mjs';
-import { capture, npm, runTool } from './child.mjs';
+import { binOf, capture, npm, runTool } from './child.mjs';
 import { Failure } from './failure.mjs';
 import { cache, root } from './paths.mjs';
 
@@ -18,14 +18,23 @@ export async function checkPackages() {
       await runTool('publint', ['--strict', library]),
       await runTool('publint', ['--strict', server]),
       // The server has a command and nothing to import, so there are no types to be wrong.
-      await runTool('@arethetypeswrong/cli', ['--profile', 'esm-only', '--format', 'ascii', library], {
-        command: 'attw',
-      }),
+      await areTheTypesWrong(library),
     ];
     return codes.some((code) => code !== 0) ? 1 : 0;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Its table is worth reading only when something is wrong. */
+async function areTheTypesWrong(tarball) {
+  const args = ['--profile', 'esm-only', '--format', 'table-flipped', '--no-emoji', tarball];
+  const { code, stdout, stderr } = await capture(process.execPath, [
+    binOf('@arethetypeswrong/cli', 'attw'),
+    ...args,
+  ]);
+  console.log(code === 0 ? 'The types of every entry point are right (attw).' : `${stdout}\n${stderr}`);
+  return code;
 }
 
 async function pack(workspace, folder) {
