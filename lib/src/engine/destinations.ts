@@ -19,15 +19,13 @@ export class Destinations {
     this.#limits = limits;
   }
 
-  /** Starts the call now or when there is room, in the order asked. Whoever started it says when it `ended`. */
-  enter(name: string, start: () => void): Destination {
+  of(name: string): Destination {
     let destination = this.#byName.get(name);
     if (destination === undefined) {
       const forget = (): boolean => this.#byName.delete(name);
       destination = new Destination(name, this.#clock, this.#observe, this.#limits, forget);
       this.#byName.set(name, destination);
     }
-    destination.enter(start);
     return destination;
   }
 }
@@ -57,6 +55,7 @@ export class Destination {
     this.#forget = forget;
   }
 
+  /** Starts the call now or when there is room, in the order asked. Whoever started it says when it `ended`. */
   enter(start: () => void): void {
     if (this.#waiting.length > 0 || !this.#hasRoom()) {
       this.#waiting.push(start);
@@ -119,6 +118,7 @@ export class Destination {
     this.#circuit = { kind: 'open', pauseMs };
     this.#observe({ kind: 'circuit', destination: this.#name, state: 'open' });
     this.#clock.schedule(pauseMs, () => {
+      if (this.#circuit.kind !== 'open') return;
       this.#circuit = { kind: 'probing', pauseMs };
       this.#drain();
     });

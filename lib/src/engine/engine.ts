@@ -1,0 +1,573 @@
+/**
+ * The engine: one loop for all patterns over the ports, and the `Coordinator` facade in front of it.
+ *
+ * Owns: admission, which transactions are in memory, who waits for what, start and stop. A `Runner` drives each
+ * transaction, `GroupCommit` writes, `LeaseKeeper` keeps the right to write.
+ *
+ * The durability rules, cited wherever they are kept:
+ * - D1 A submit is acknowledged only after its record is durable.
+ * - D2 A decision is durable before any call that depends on it is sent.
+ * - D3 An answer is written before what rests on it is sent, unless a repeat is known to give the same answer.
+ * - D4 Every write is a compare-and-set on (gid, revision, epoch of the owner). Never read-then-write.
+ * - D5 Only the store's clock decides deadlines and leases; inside the process only monotonic intervals count.
+ * - D6 All writes that are ready go down in one group commit; nobody waits for a timer to fill a batch.
+ * - D7 The happy path of a transaction reads nothing back from the store.
+ * - D8 What cannot be read is left untouched and alarmed; it never stops the loop.
+ * - D9 Detached work is counted and drained at a stop; everything has a named limit (limits.ts).
+ */
+import { decode } from '../core/codec.ts';
+import { pageMax, submitManyMax, waitMaxMs } from '../core/coordinator.ts';
+import type {
+  ActionRequest,
+  Coordinator,
+  SubmitOutcome,
+  SubmitRequest,
+  TransactionPage,
+  TransactionQuery,
+  WaitOptions,
+} from '../core/coordinator.ts';
+import { isBranchName, type Gid } from '../core/ids.ts';
+import { whyIllegal } from '../core/legal.ts';
+import { branches, isTerminal, planOf, stuckBranches, type Plan, type State, type TransactionView } from '../core/patterns.ts';
+import type { Event } from '../core/protocol.ts';
+import { specsOf, untried } from '../core/tcc.ts';
+import { planTccBranches, type TccBranchDefinition } from '../core/tcc-plan.ts';
+import { assert } from '../util/assert.ts';
+import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
+import { firstDifference } from '../util/json.ts';
+import { addressesOf, addressesOfBranches } from './addresses.ts';
+import { Destinations } from './destinations.ts';
+import { GroupCommit, type Written } from './group-commit.ts';
+import { LeaseKeeper } from './lease.ts';
+import { engineLimits, type EngineLimits } from './limits.ts';
+import { periodic, type Periodic } from './periodic.ts';
+import { noPlantedBugs, type PlantedBugs } from './planted-bugs.ts';
+import type { BranchCaller, Clock, Ids, Observer, Random, Store, StoredTransaction } from './ports.ts';
+import { Runner, type Note, type RunnerWorld } from './runner.ts';
+import { StoreClock } from './store-clock.ts';
+
+export interface EngineOptions {
+  readonly store: Store;
+  readonly caller: BranchCaller;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly ids: Ids;
+  readonly observe?: Observer;
+  readonly limits?: Partial<EngineLimits>;
+  /** What this coordinator calls itself in the store. */
+  readonly coordinator?: string;
+  /** Tests only. */
+  readonly plantedBugs?: PlantedBugs;
+}
+
+export interface Engine extends Coordinator {
+  /** Takes a lease and starts to recover. Rejects when the store cannot be used. */
+  start(): Promise<void>;
+  /** Refuses new work, waits for calls under way up to `drainMs`, hands everything over, ends the lease. */
+  stop(): Promise<void>;
+  /** Whether it takes new work now, and if not, why. */
+  readiness(): { readonly kind: 'ready' } | { readonly kind: 'not-ready'; readonly reason: string };
+  /** Unfinished transactions in memory, and writes that wait for the store. */
+  load(): { readonly transactions: number; readonly writesWaiting: number };
+}
+
+/** Makes an engine that has not started. It never closes the store it was given. */
+export function createEngine(options: EngineOptions): Engine {
+  return new TheEngine(options);
+}
+
+/** How often a coordinator asks the store about a transaction that another one drives, while a client waits. */
+const pollMs = 100;
+
+class TheEngine implements Engine {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #ids: Ids;
+  readonly #observe: Observer;
+  readonly #limits: EngineLimits;
+  readonly #bugs: PlantedBugs;
+  readonly #caller: BranchCaller;
+  readonly #storeClock: StoreClock;
+  readonly #writes: GroupCommit;
+  readonly #lease: LeaseKeeper;
+  readonly #world: RunnerWorld;
+  readonly #runners = new Map<Gid, Runner>();
+  readonly #adopting = new Map<Gid, Promise<Runner | undefined>>();
+  #phase: 'new' | 'running' | 'draining' | 'stopped' = 'new';
+  readonly #recovered = new Set<Runner>();
+  #claims: Periodic | undefined;
+  #prunes: Periodic | undefined;
+
+  constructor(options: EngineOptions) {
+    const { store, caller, clock, random, ids, observe = () => undefined, coordinator = 'coordinator' } = options;
+    this.#store = store;
+    this.#clock = clock;
+    this.#ids = ids;
+    this.#observe = observe;
+    this.#caller = caller;
+    this.#bugs = options.plantedBugs ?? noPlantedBugs;
+    this.#limits = { ...engineLimits, ...options.limits };
+    this.#storeClock = new StoreClock(clock);
+    this.#writes = new GroupCommit(store, clock, this.#storeClock, observe, this.#bugs);
+    this.#lease = new LeaseKeeper({
+      store,
+      clock,
+      storeClock: this.#storeClock,
+      observe,
+      coordinator,
+      leaseMs: this.#limits.leaseMs,
+      lost: () => [...this.#runners.values()].forEach((runner) => runner.lose()),
+      revived: () => this.#revived(),
+    });
+    this.#world = {
+      clock,
+      storeClock: this.#storeClock,
+      random,
+      store,
+      writes: this.#writes,
+      caller,
+      destinations: new Destinations(clock, observe, this.#limits),
+      observe,
+      limits: this.#limits,
+      bugs: this.#bugs,
+      epoch: () => this.#lease.epoch,
+      mayCall: () => this.#phase === 'running' && this.#lease.isLive(),
+      left: (runner) => this.#leftMemory(runner),
+    };
+  }
+
+  async start(): Promise<void> {
+    assert(this.#phase === 'new', 'an engine starts once');
+    await this.#lease.start();
+    this.#phase = 'running';
+    const { claimEveryMs, pruneEveryMs } = this.#limits;
+    this.#claims = periodic(this.#clock, claimEveryMs, () => this.#guard('claim', () => this.#claim()));
+    this.#prunes = periodic(this.#clock, pruneEveryMs, () => this.#guard('prune', () => this.#prune()));
+  }
+
+  async stop(): Promise<void> {
+    if (this.#phase !== 'running') return;
+    this.#phase = 'draining';
+    await Promise.all([this.#claims?.stop(), this.#prunes?.stop()]);
+    await this.#drained();
+    for (const runner of this.#runners.values()) runner.abortCalls();
+    await this.#handedOver();
+    await this.#writes.idle();
+    this.#phase = 'stopped';
+    await this.#lease.stop();
+  }
+
+  readiness(): { readonly kind: 'ready' } | { readonly kind: 'not-ready'; readonly reason: string } {
+    if (this.#phase !== 'running') return { kind: 'not-ready', reason: `the coordinator is ${this.#phase}` };
+    if (!this.#lease.isLive()) return { kind: 'not-ready', reason: 'the store does not answer' };
+    return { kind: 'ready' };
+  }
+
+  load(): { readonly transactions: number; readonly writesWaiting: number } {
+    return { transactions: this.#runners.size, writesWaiting: this.#writes.waiting };
+  }
+
+  // ---- Coordinator
+
+  async submit(request: SubmitRequest): Promise<TransactionView> {
+    this.#admit(request.gid);
+    const plan = planOf(request.definition);
+    this.#checkAddresses(addressesOf(plan), request.gid);
+    const gid = request.gid ?? this.#ids.gid();
+    const present = this.#runners.get(gid);
+    if (present !== undefined) return this.#again(present, plan, request);
+    const { runner, written } = this.#begin(gid, plan);
+    if (this.#bugs.has('acknowledge-before-sync')) return runner.view();
+    const outcome = await written;
+    switch (outcome.kind) {
+      case 'written':
+        return this.#ended(runner, request);
+      case 'exists':
+        return this.#existing(gid, plan, request);
+      case 'unknown':
+        throw outcome.error;
+      case 'lost':
+        assert(false, 'an insert is written, or there already');
+    }
+  }
+
+  async submitMany(requests: readonly SubmitRequest[]): Promise<readonly SubmitOutcome[]> {
+    if (requests.length > submitManyMax) {
+      throw new SettleError('limit_exceeded', `${requests.length} submits at once; at most ${submitManyMax}`, {
+        next: 'Send them in smaller batches',
+      });
+    }
+    // One turn of the event loop, so one group commit (D6).
+    return Promise.all(
+      requests.map((request) =>
+        this.submit(request).then(
+          (transaction): SubmitOutcome => ({ kind: 'accepted', transaction }),
+          (error: unknown): SubmitOutcome => ({ kind: 'rejected', error: asSettleError(error, request.gid) }),
+        ),
+      ),
+    );
+  }
+
+  async register(gid: Gid, added: readonly TccBranchDefinition[], options: WaitOptions = {}): Promise<TransactionView> {
+    const runner = await this.#own(gid);
+    const { plan, state } = runner;
+    if (plan.pattern !== 'tcc' || state.kind !== 'trying') throw illegal(runner, 'register');
+    const present = specsOf(plan, state);
+    // A repeat of the very same registration, its answer having been lost, is harmless.
+    const fresh = added.filter((branch) => {
+      const known = present.find((other) => other.name === branch.name);
+      return known === undefined || firstDifference(known, branch) !== undefined;
+    });
+    const specs = planTccBranches(fresh, present);
+    this.#checkAddresses(addressesOfBranches(specs), gid);
+    if (specs.length > 0) runner.tell({ kind: 'registered', at: this.#storeClock.nowMs(), branches: specs });
+    await this.#durable(runner);
+    const names = new Set(added.map((branch) => branch.name));
+    return this.#until(runner, options, () => runner.state.kind !== 'trying' || !isOpen(runner, names));
+  }
+
+  async commit(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
+    const runner = await this.#own(gid);
+    const { plan, state } = runner;
+    if (state.kind === 'trying' || state.kind === 'prepared') {
+      const open = plan.pattern === 'tcc' && state.kind === 'trying' ? untried(plan, state) : [];
+      if (open.length > 0) throw illegal(runner, 'commit', `not tried yet: ${open.join(', ')}`);
+      runner.tell({ kind: 'commit', at: this.#storeClock.nowMs() });
+      await this.#durable(runner);
+    } else if (plan.pattern === 'saga' || isGoingBack(state)) throw illegal(runner, 'commit');
+    return this.#ended(runner, options);
+  }
+
+  async act(gid: Gid, request: ActionRequest, options: WaitOptions = {}): Promise<TransactionView> {
+    const runner = await this.#own(gid);
+    // A repeated abort, its answer having been lost, is no error.
+    const repeated = request.action === 'abort' && isGoingBack(runner.state);
+    if (!repeated) {
+      const why = whyIllegal(request.action, runner.state.kind, runner.stuck) ?? whyNotNow(runner, request);
+      if (why !== undefined) throw illegal(runner, request.action, why);
+      const { action, reason, actor } = request;
+      runner.tell(this.#eventOf(request), { action, reason, actor } satisfies Note);
+      await this.#durable(runner);
+    }
+    return this.#ended(runner, options);
+  }
+
+  async get(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
+    const runner = this.#runners.get(gid);
+    if (runner !== undefined && runner.standing !== 'inserting') return this.#ended(runner, options, 'history');
+    return this.#poll(gid, options);
+  }
+
+  async list(query: TransactionQuery): Promise<TransactionPage> {
+    const limit = Math.min(query.limit ?? 50, pageMax);
+    const { items, next } = await this.#store.list({ ...query, limit });
+    return next === undefined ? { items } : { items, next };
+  }
+
+  // ---- submit
+
+  /** Admission control: refuses what it could not hold, before anything is stored. */
+  #admit(gid: Gid | undefined): void {
+    if (this.#phase !== 'running') {
+      const next = 'Ask again with the same gid; another coordinator, or this one after its restart, will answer';
+      throw new SettleError('shutting_down', `the coordinator is ${this.#phase}`, { gid, next, retryAfterMs: 1_000 });
+    }
+    const { transactionsMax, writesWaitingMax } = this.#limits;
+    if (this.#runners.size >= transactionsMax || this.#writes.waiting >= writesWaitingMax) {
+      const what = `${this.#runners.size} transactions and ${this.#writes.waiting} writes are under way`;
+      const next = 'Nothing was stored; ask again after a pause';
+      throw new SettleError('overloaded', what, { gid, next, retryAfterMs: 1_000 });
+    }
+  }
+
+  #checkAddresses(addresses: Iterable<string>, gid: Gid | undefined): void {
+    for (const address of addresses) {
+      const why = this.#caller.whyNotAllowed(address);
+      if (why === undefined) continue;
+      const next = 'Nothing was stored; correct the address, or have the operator allow it';
+      throw new SettleError('address_not_allowed', `${address}: ${why}`, { gid, next });
+    }
+  }
+
+  #begin(gid: Gid, plan: Plan): { readonly runner: Runner; readonly written: Promise<Written> } {
+    const { promise: written, resolve } = Promise.withResolvers<Written>();
+    const runner = Runner.begin(this.#world, gid, plan, resolve);
+    this.#runners.set(gid, runner);
+    return { runner, written };
+  }
+
+  /** The same gid while the first one is still in memory. */
+  async #again(runner: Runner, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
+    refuseOther(runner.gid, runner.plan, plan);
+    await this.#durable(runner);
+    return this.#ended(runner, request);
+  }
+
+  async #existing(gid: Gid, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
+    const stored = await this.#mustLoad(gid);
+    const decoded = decode(stored.plan, stored.progress);
+    if (decoded.kind === 'unreadable') throw unreadable(gid, decoded.reason);
+    refuseOther(gid, decoded.plan, plan);
+    const { history: _, ...view } = await this.get(gid, request);
+    return view;
+  }
+
+  // ---- waiting
+
+  /** Resolves once everything told to the runner is durable (D1, D2). */
+  async #durable(runner: Runner): Promise<void> {
+    await new Promise<void>((resolve) => {
+      if (isDurable(runner)) return resolve();
+      const stop = runner.watch(() => {
+        if (!isDurable(runner)) return;
+        stop();
+        resolve();
+      });
+    });
+    if (runner.standing === 'lost') throw leaseLost(runner.gid);
+  }
+
+  /** The transaction once it has ended, or as it is when the wait is over. */
+  #ended(runner: Runner, options: WaitOptions, detail?: 'history'): Promise<TransactionView> {
+    return this.#until(runner, options, () => false, detail);
+  }
+
+  async #until(
+    runner: Runner,
+    { waitMs = 0, signal }: WaitOptions,
+    enough: () => boolean,
+    detail?: 'history',
+  ): Promise<TransactionView> {
+    const over = (): boolean => runner.standing !== 'owned' || enough();
+    const startedMs = this.#clock.monotonicMs();
+    const limitMs = Math.min(waitMs, waitMaxMs);
+    if (limitMs > 0 && !over() && signal?.aborted !== true) {
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          stop();
+          cancel();
+          signal?.removeEventListener('abort', done);
+          resolve();
+        };
+        const stop = runner.watch(() => {
+          if (over()) done();
+        });
+        const cancel = this.#clock.schedule(limitMs, done);
+        signal?.addEventListener('abort', done, { once: true });
+      });
+    }
+    if (runner.standing === 'owned' || runner.standing === 'ended') return runner.view(detail);
+    const leftMs = limitMs - (this.#clock.monotonicMs() - startedMs);
+    return this.#poll(runner.gid, signal === undefined ? { waitMs: leftMs } : { waitMs: leftMs, signal });
+  }
+
+  /** The transaction from the store: it has ended, or somebody else drives it. */
+  async #poll(gid: Gid, { waitMs = 0, signal }: WaitOptions): Promise<TransactionView> {
+    const untilMs = this.#clock.monotonicMs() + Math.min(waitMs, waitMaxMs);
+    for (;;) {
+      const view = viewOf(await this.#mustLoad(gid));
+      const leftMs = untilMs - this.#clock.monotonicMs();
+      if (isTerminal({ kind: view.status } as State) || leftMs <= 0 || signal?.aborted === true) return view;
+      await new Promise<void>((resolve) => void this.#clock.schedule(Math.min(pollMs, leftMs), resolve));
+    }
+  }
+
+  async #mustLoad(gid: Gid): Promise<StoredTransaction> {
+    const stored = await this.#store.load(gid);
+    if (stored !== undefined) return stored;
+    throw new SettleError('transaction_not_found', `there is no transaction ${gid}`, {
+      gid,
+      next: 'Check the gid; finished transactions are deleted after the retention time',
+    });
+  }
+
+  // ---- ownership
+
+  /** The runner of a transaction, taken over from the store, or from whoever drives it, when it is not here. */
+  async #own(gid: Gid): Promise<Runner> {
+    const present = this.#runners.get(gid);
+    if (present?.standing === 'inserting') await this.#durable(present);
+    if (present?.standing === 'owned') return present;
+    this.#admit(gid);
+    let adopting = this.#adopting.get(gid);
+    if (adopting === undefined) {
+      adopting = this.#adopt(gid).finally(() => this.#adopting.delete(gid));
+      this.#adopting.set(gid, adopting);
+    }
+    const runner = await adopting;
+    if (runner !== undefined) return runner;
+    throw leaseLost(gid);
+  }
+
+  /** A compare-and-set from the owner that was read to ourselves (D4); undefined when somebody was quicker. */
+  async #adopt(gid: Gid): Promise<Runner | undefined> {
+    const stored = await this.#mustLoad(gid);
+    const runner = Runner.resume(this.#world, stored, stored.epoch === 0);
+    if (runner === undefined) throw unreadable(gid, 'written by another version');
+    if (runner.standing === 'ended') return runner;
+    this.#runners.set(gid, runner);
+    runner.takeOver();
+    await this.#durable(runner).catch(() => undefined);
+    return runner.standing === 'lost' ? undefined : runner;
+  }
+
+  async #claim(): Promise<'again' | 'later'> {
+    const { claimBatch, recoveringMax, transactionsMax } = this.#limits;
+    const room = Math.min(claimBatch, recoveringMax - this.#recovered.size, transactionsMax - this.#runners.size);
+    if (room <= 0 || !this.#lease.isLive()) return 'later';
+    const claimed = await this.#store.claim(this.#lease.epoch, room);
+    for (const stored of claimed) {
+      const runner = Runner.resume(this.#world, stored, stored.claimedFrom === 0);
+      if (runner === undefined) continue;
+      this.#runners.set(stored.gid, runner);
+      this.#recovered.add(runner);
+      runner.pump();
+    }
+    return claimed.length === room ? 'again' : 'later';
+  }
+
+  #leftMemory(runner: Runner): void {
+    if (this.#runners.get(runner.gid) === runner) this.#runners.delete(runner.gid);
+    // There is room again for what waits to be recovered.
+    const half = Math.floor(this.#limits.recoveringMax / 2);
+    if (this.#recovered.delete(runner) && this.#recovered.size === half) this.#claims?.nudge();
+  }
+
+  #revived(): void {
+    for (const runner of this.#runners.values()) runner.pump();
+    this.#claims?.nudge();
+  }
+
+  async #prune(): Promise<'again' | 'later'> {
+    const { retentionMs, retentionMax, pruneBatch } = this.#limits;
+    const finishedBeforeMs = this.#storeClock.nowMs() - retentionMs;
+    const pruned = await this.#store.prune({ finishedBeforeMs, keepMax: retentionMax, limit: pruneBatch });
+    return pruned === pruneBatch ? 'again' : 'later';
+  }
+
+  /** Background work never fails loudly: it says so and comes again. */
+  async #guard(what: string, work: () => Promise<'again' | 'later'>): Promise<'again' | 'later'> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#observe({ kind: 'alarm', code: 'store_unavailable', message: `${what} failed: ${messageOf(error)}` });
+      return 'later';
+    }
+  }
+
+  // ---- stop
+
+  /** Resolves when no call is under way any more, or `drainMs` have passed (D9). */
+  async #drained(): Promise<void> {
+    await this.#settled(this.#limits.drainMs, () => [...this.#runners.values()].every((runner) => !runner.callsUnderWay));
+  }
+
+  async #handedOver(): Promise<void> {
+    await this.#settled(this.#limits.drainMs, () => {
+      for (const runner of this.#runners.values()) runner.giveBack();
+      return this.#runners.size === 0;
+    });
+  }
+
+  async #settled(limitMs: number, isSo: () => boolean): Promise<void> {
+    const untilMs = this.#clock.monotonicMs() + limitMs;
+    while (!isSo() && this.#clock.monotonicMs() < untilMs) {
+      await new Promise<void>((resolve) => void this.#clock.schedule(10, resolve));
+    }
+  }
+
+  #eventOf({ action, reason, branch }: ActionRequest): Event {
+    const at = this.#storeClock.nowMs();
+    if (action === 'retry-now') return { kind: action, at };
+    if (action !== 'skip-branch') return { kind: action, at, reason };
+    assert(branch !== undefined && isBranchName(branch), 'checked by whyNotNow');
+    return { kind: action, at, branch, reason };
+  }
+}
+
+/** What the legal table cannot know: conditions on single branches. */
+function whyNotNow({ plan, state }: Runner, request: ActionRequest): string | undefined {
+  switch (request.action) {
+    case 'skip-branch': {
+      const stuck = stuckBranches(plan, state).map(({ branch }) => branch as string);
+      if (request.branch !== undefined && stuck.includes(request.branch)) return undefined;
+      return `name a branch that is stuck: ${stuck.join(', ')}`;
+    }
+    case 'forget': {
+      // The second confirmation: whoever forgets has named what stays unresolved.
+      const missing = unresolved(plan, state).filter((branch) => !request.unresolved?.includes(branch));
+      return missing.length === 0 ? undefined : `name every unresolved branch; not named: ${missing.join(', ')}`;
+    }
+    case 'force-commit': {
+      const open = plan.pattern === 'tcc' && state.kind === 'trying' ? untried(plan, state) : [];
+      return open.length === 0 ? undefined : `not tried: ${open.join(', ')}`;
+    }
+    default:
+      return undefined;
+  }
+}
+
+function unresolved(plan: Plan, state: State): readonly string[] {
+  const resolved = new Set(['done', 'undone', 'confirmed', 'refused', 'skipped']);
+  return branches(plan, state).flatMap(({ branch, status }) => (resolved.has(status) ? [] : [branch]));
+}
+
+function isOpen(runner: Runner, names: ReadonlySet<string>): boolean {
+  return runner.view().branches.some(
+    ({ branch, op, status }) => names.has(branch) && op === 'try' && (status === 'waiting' || status === 'called'),
+  );
+}
+
+function isDurable(runner: Runner): boolean {
+  return runner.standing !== 'inserting' && (runner.isSettled || runner.standing !== 'owned');
+}
+
+function isGoingBack(state: State): boolean {
+  return state.kind === 'compensating' || state.kind === 'cancelling' || state.kind === 'aborted';
+}
+
+function viewOf(stored: StoredTransaction): TransactionView {
+  const { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs } = stored;
+  const summary = { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs };
+  const decoded = decode(stored.plan, stored.progress);
+  if (decoded.kind === 'unreadable') return { ...summary, reason: `unreadable here: ${decoded.reason}`, branches: [] };
+  const { state, history } = decoded.progress;
+  const reason = 'reason' in state ? { reason: state.reason } : {};
+  return { ...summary, ...reason, branches: branches(decoded.plan, state), history };
+}
+
+/** The same gid may only mean the same transaction; the error names where the two first differ. */
+function refuseOther(gid: Gid, present: Plan, submitted: Plan): void {
+  // As text, so that what JSON leaves out does not count as a difference.
+  const difference = firstDifference(JSON.parse(JSON.stringify(present)), JSON.parse(JSON.stringify(submitted)));
+  if (difference === undefined) return;
+  throw new SettleError('gid_conflict', `${gid} was submitted before with another definition; they differ at ${difference}`, {
+    gid,
+    next: 'Use a new gid for a new transaction, or send the same definition again',
+  });
+}
+
+function illegal({ gid, state }: Runner, action: string, why = `it is ${state.kind}`): SettleError {
+  const what = `${action} is not possible while ${gid} is ${state.kind}: ${why}`;
+  return new SettleError('illegal_action', what, { gid, next: 'Read its state and choose an action that is legal in it' });
+}
+
+function leaseLost(gid: Gid): SettleError {
+  return new SettleError('lease_lost', `another coordinator took ${gid} over`, {
+    gid,
+    next: 'Ask again; the decision that stands is in the store',
+    retryAfterMs: 200,
+  });
+}
+
+function unreadable(gid: Gid, reason: string): SettleError {
+  return new SettleError('internal', `${gid} cannot be read by this version: ${reason}`, {
+    gid,
+    next: 'It is left untouched; use a coordinator of the version that wrote it, or a newer one',
+  });
+}
+
+function asSettleError(error: unknown, gid: Gid | undefined): SettleError {
+  if (isSettleError(error)) return error;
+  return new SettleError('internal', messageOf(error), { gid, cause: error });
+}

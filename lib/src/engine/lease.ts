@@ -1,0 +1,88 @@
+/**
+ * This coordinator's lease in the store: proof to the others that it lives, and the epoch of all its writes.
+ * Losing it is safe at any time: a write under a lost epoch fails (D4). Keeping it only spares needless takeovers.
+ */
+import { messageOf } from '../util/errors.ts';
+import { periodic, type Periodic } from './periodic.ts';
+import type { Clock, Observer, Store } from './ports.ts';
+import type { StoreClock } from './store-clock.ts';
+
+export interface LeaseWorld {
+  readonly store: Pick<Store, 'join' | 'renew' | 'leave'>;
+  readonly clock: Clock;
+  readonly storeClock: StoreClock;
+  readonly observe: Observer;
+  readonly coordinator: string;
+  readonly leaseMs: number;
+  /** The epoch is another one now; whatever was owned under the old one is not ours any more. */
+  lost(): void;
+  /** The lease lives again after a time in which it may have run out. */
+  revived(): void;
+}
+
+export class LeaseKeeper {
+  readonly #world: LeaseWorld;
+  #epoch = 0;
+  /** On the monotonic clock, counted from before the store was asked: never later than the store's own idea of it. */
+  #livesUntilMs = 0;
+  #renewal: Periodic | undefined;
+
+  constructor(world: LeaseWorld) {
+    this.#world = world;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  isLive(): boolean {
+    return this.#world.clock.monotonicMs() < this.#livesUntilMs;
+  }
+
+  async start(): Promise<void> {
+    await this.#join();
+    const { clock, leaseMs } = this.#world;
+    this.#renewal = periodic(clock, leaseMs / 3, () => this.#renew());
+  }
+
+  async stop(): Promise<void> {
+    await this.#renewal?.stop();
+    await this.#world.store.leave(this.#epoch);
+  }
+
+  async #join(): Promise<void> {
+    const { store, clock, storeClock, coordinator, leaseMs } = this.#world;
+    const askedMs = clock.monotonicMs();
+    const lease = await store.join(coordinator, leaseMs);
+    this.#epoch = lease.epoch;
+    this.#livesUntilMs = askedMs + leaseMs;
+    storeClock.heard(lease.nowMs);
+  }
+
+  async #renew(): Promise<'again' | 'later'> {
+    const { store, clock, storeClock, leaseMs, observe } = this.#world;
+    const wasLive = this.isLive();
+    const askedMs = clock.monotonicMs();
+    try {
+      const { kind, nowMs } = await store.renew(this.#epoch, leaseMs);
+      storeClock.heard(nowMs);
+      if (kind === 'lost') await this.#rejoin();
+      else {
+        this.#livesUntilMs = askedMs + leaseMs;
+        if (!wasLive) this.#world.revived();
+      }
+    } catch (error) {
+      observe({ kind: 'alarm', code: 'store_unavailable', message: `the lease was not renewed: ${messageOf(error)}` });
+    }
+    return 'later';
+  }
+
+  async #rejoin(): Promise<void> {
+    const message = `epoch ${this.#epoch} was taken over; this coordinator starts again with nothing`;
+    this.#world.observe({ kind: 'alarm', code: 'lease_lost', message });
+    this.#livesUntilMs = 0;
+    this.#world.lost();
+    await this.#join();
+    this.#world.revived();
+  }
+}
