@@ -4,21 +4,36 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { npm, run } from './child.mjs';
 import { Failure } from './failure.mjs';
+import { alone } from './lock.mjs';
 import { modules, root } from './paths.mjs';
 
 const stamp = join(modules, '.settle-install.json');
 const lockfile = join(root, 'package-lock.json');
 
 export async function install() {
-  const wanted = { lockfile: digestOf(lockfile), nodeMajor: process.versions.node.split('.')[0] };
+  if (!isUpToDate()) await alone('install', installUnlessDone);
+}
+
+async function installUnlessDone() {
+  if (isUpToDate()) return;
+  const wanted = wantedStamp();
   const found = readJson(stamp);
-  if (found?.lockfile === wanted.lockfile && found.nodeMajor === wanted.nodeMajor) return;
 
   // After an `npm install some-package` by hand the tree is right already; only the stamp is old.
   const isInstalled = found?.nodeMajor === wanted.nodeMajor && lockfileIsInstalled();
   if (!isInstalled) await installFromLockfile();
   mkdirSync(modules, { recursive: true });
   writeFileSync(stamp, JSON.stringify(wanted));
+}
+
+function isUpToDate() {
+  const [wanted, found] = [wantedStamp(), readJson(stamp)];
+  return found?.lockfile === wanted.lockfile && found.nodeMajor === wanted.nodeMajor;
+}
+
+/** A package built for one major of Node need not load in another; within a major it does. */
+function wantedStamp() {
+  return { lockfile: digestOf(lockfile), nodeMajor: process.versions.node.split('.')[0] };
 }
 
 async function installFromLockfile() {
