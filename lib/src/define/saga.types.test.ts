@@ -1,0 +1,84 @@
+import { describe, expectTypeOf, it } from 'vitest';
+import { saga } from './saga.ts';
+import { unchecked } from './definition.ts';
+
+interface Order {
+  sku: string;
+  quantity: number;
+  placedAt: Date;
+}
+
+const order = unchecked<Order>();
+
+describe('the types of a saga', () => {
+  it('flow from the schema and the results without a type argument', () => {
+    const placeOrder = saga('place-order', { input: order })
+      .step('reserve', {
+        do: async (input, ctx) => {
+          expectTypeOf(input.sku).toEqualTypeOf<string>();
+          expectTypeOf(input.placedAt).toEqualTypeOf<string>();
+          expectTypeOf(ctx.attempt).toEqualTypeOf<number>();
+          expectTypeOf(ctx.results).toEqualTypeOf<{}>();
+          return { id: input.sku, total: 3 };
+        },
+        undo: (input, reserved) => {
+          expectTypeOf(input.quantity).toEqualTypeOf<number>();
+          expectTypeOf(reserved?.id).toEqualTypeOf<string | undefined>();
+        },
+      })
+      .step('charge', {
+        do: (_input, ctx) => {
+          expectTypeOf(ctx.results.reserve.total).toEqualTypeOf<number>();
+          return ctx.results.reserve.total;
+        },
+        undo: (_input, charged, ctx) => {
+          expectTypeOf(charged).toEqualTypeOf<number | undefined>();
+          expectTypeOf(ctx.results.reserve?.total).toEqualTypeOf<number | undefined>();
+        },
+      })
+      .step('mail', { do: () => {} });
+    type Results = NonNullable<(typeof placeOrder)['~types']>['results'];
+    expectTypeOf<Results['reserve']['id']>().toEqualTypeOf<string>();
+    expectTypeOf<Results['charge']>().toEqualTypeOf<number>();
+    expectTypeOf<Results['mail']>().toEqualTypeOf<null>();
+    type Input = NonNullable<(typeof placeOrder)['~types']>['input'];
+    expectTypeOf<Input>().toEqualTypeOf<Order>();
+  });
+
+  it('show a step only the results of the steps it comes after', () => {
+    saga('diamond', { input: order })
+      .step('root', { do: () => 1 })
+      .step('left', { after: ['root'], do: () => 'l' })
+      .step('right', {
+        after: ['root'],
+        do: (_input, ctx) => {
+          expectTypeOf(ctx.results.root).toEqualTypeOf<number>();
+          // @ts-expect-error: left runs beside it
+          return ctx.results.left;
+        },
+      })
+      .step('join', {
+        after: ['left', 'right'],
+        do: (_input, ctx) => {
+          expectTypeOf(ctx.results.root).toEqualTypeOf<number>();
+          expectTypeOf(ctx.results.left).toEqualTypeOf<string>();
+        },
+      })
+      .step('alone', {
+        after: [],
+        do: (_input, ctx) => {
+          // @ts-expect-error: nothing comes before it
+          return ctx.results.root;
+        },
+      });
+  });
+
+  it('refuse a repeated name and a dependency that is not an earlier step', () => {
+    const one = saga('one', { input: order }).step('a', { do: () => 1 });
+    // @ts-expect-error: there is a step `a` already
+    const repeated = () => one.step('a', { do: () => 2 });
+    // @ts-expect-error: there is no step `z`
+    const stranger = () => one.step('b', { after: ['z'], do: () => 2 });
+    void [repeated, stranger];
+  });
+});
