@@ -6,6 +6,8 @@ export interface Reference {
   /** The name of the branch, or `input`. */
   readonly from: string;
   readonly path: readonly string[];
+  /** Leaves the member out when there is no such result (an operator skipped the branch), instead of refusing the call. */
+  readonly optional?: true;
 }
 
 /** The name under which references reach the transaction's own input; no branch may bear it. */
@@ -25,7 +27,7 @@ export type Payload =
 
 /**
  * The payload of a call with its references filled in.
- * `required` (a forward call): a reference that leads nowhere makes the payload `missing`.
+ * `required` (a forward call): a reference that leads nowhere and is not optional makes the payload `missing`.
  * Otherwise (an undo, whose branch may never have answered): the member is left out.
  */
 export function resolvePayload(
@@ -36,14 +38,15 @@ export function resolvePayload(
   if (spec.inject === undefined) return { kind: 'ready', value: spec.payload };
   const base = spec.payload ?? {};
   assert(isJsonObject(base), 'a payload with references is an object');
-  const filled: Record<string, Json> = { ...base };
+  const members = new Map(Object.entries(base));
   for (const [member, reference] of Object.entries(spec.inject)) {
     const value = follow(lookup(reference.from), reference.path);
-    if (value !== undefined) filled[member] = value;
-    else if (missing === 'required')
+    if (value !== undefined) members.set(member, value);
+    else if (missing === 'required' && !reference.optional)
       return { kind: 'missing', reference: [reference.from, ...reference.path].join('.') };
   }
-  return { kind: 'ready', value: filled satisfies JsonObject };
+  // Defines the members instead of assigning them, so that one called `__proto__` is a member like any other.
+  return { kind: 'ready', value: Object.fromEntries(members) satisfies JsonObject };
 }
 
 function follow(value: Json | undefined, path: readonly string[]): Json | undefined {
