@@ -1,0 +1,24 @@
+const waiting = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Calls back once when the signal, which has not aborted yet, does. Returns what forgets the callback.
+ *
+ * One listener per signal serves all: thousands of calls share their owner's signal, and EventTarget walks its whole list
+ * of listeners for each one added.
+ */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  const callbacks = waiting.get(signal) ?? listen(signal);
+  callbacks.add(callback);
+  return () => callbacks.delete(callback);
+}
+
+function listen(signal: AbortSignal): Set<() => void> {
+  const callbacks = new Set<() => void>();
+  waiting.set(signal, callbacks);
+  const fire = (): void => {
+    for (const callback of callbacks) callback();
+    callbacks.clear();
+  };
+  signal.addEventListener('abort', fire, { once: true });
+  return callbacks;
+}
