@@ -1,5 +1,6 @@
 /** Which action a person or client may take on a transaction in which status: one table for API and dashboard. */
-import type { Status } from './patterns.ts';
+import { stuckBranches, type Plan, type State, type Status } from './patterns.ts';
+import { untried } from './tcc.ts';
 
 export const actions = [
   'abort',
@@ -77,4 +78,27 @@ export function whyIllegal(action: Action, status: Status, stuck: boolean): stri
   if (legality === 'legal') return undefined;
   if (legality !== 'when-stuck') return legality.never;
   return stuck ? undefined : 'no branch is stuck; it is still being worked on';
+}
+
+/**
+ * Why the action is not legal on this very transaction: the table, and what only its branches can tell.
+ * Undefined when `evolve` accepts it. `branch`: which one `skip-branch` means.
+ */
+export function whyIllegalHere(
+  action: Action,
+  plan: Plan,
+  state: State,
+  branch?: string,
+): string | undefined {
+  const stuck = stuckBranches(plan, state).map((view): string => view.branch);
+  const why = whyIllegal(action, state.kind, stuck.length > 0);
+  if (why !== undefined) return why;
+  if (action === 'skip-branch' && (branch === undefined || !stuck.includes(branch))) {
+    return `name a branch that is stuck: ${stuck.join(', ')}`;
+  }
+  if (action === 'force-commit' && plan.pattern === 'tcc' && state.kind === 'trying') {
+    const names = untried(plan, state);
+    if (names.length > 0) return `not tried, so there is nothing to confirm: ${names.join(', ')}`;
+  }
+  return undefined;
 }

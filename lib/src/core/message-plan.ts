@@ -1,5 +1,12 @@
 import { SettleError } from '../util/errors.ts';
-import { checkCallSpec, checkName, checkUniqueNames, type PlanCommon } from './plan.ts';
+import {
+  checkCallSpec,
+  checkCommon,
+  checkNumber,
+  checkRetry,
+  checkUniqueNames,
+  type PlanCommon,
+} from './plan.ts';
 import type { CallSpec } from './call-spec.ts';
 import { parseBranchName, type BranchName } from './ids.ts';
 import type { RetryPolicy } from './retry-policy.ts';
@@ -46,7 +53,9 @@ export const producerBranch: BranchName = parseBranchName('producer');
 
 /** Checks a definition. Throws `invalid_definition` that names the target and what to change. */
 export function planMessage(definition: MessageDefinition): MessagePlan {
-  checkName(definition.name);
+  checkCommon(definition);
+  checkNumber('checkAfterMs', definition.checkAfterMs, 0);
+  checkNumber('delayMs', definition.delayMs, 0);
   const { targets, order = 'parallel', delayMs = 0, checkAfterMs = checkAfterDefaultMs, check } = definition;
   if (targets.length === 0) {
     throw new SettleError('invalid_definition', `the message ${definition.name} has no targets`, {
@@ -57,6 +66,7 @@ export function planMessage(definition: MessageDefinition): MessagePlan {
   if (check !== undefined) checkCallSpec('the check-back', check, new Set());
   const planned = targets.map((target): MessageTarget => {
     checkCallSpec(`the delivery to ${target.name}`, target.deliver, new Set());
+    checkRetry(`target ${target.name}`, target.retry);
     return { ...target, name: parseBranchName(target.name) };
   });
   return { ...definition, pattern: 'message', targets: planned, order, delayMs, checkAfterMs };

@@ -2,7 +2,7 @@
 import type { Gid } from './ids.ts';
 import { message, type MessageState } from './message.ts';
 import { planMessage, type MessageDefinition, type MessagePlan } from './message-plan.ts';
-import type { BranchView, Effect, Event, Protocol } from './protocol.ts';
+import type { BranchStatus, BranchView, Effect, Event, Protocol } from './protocol.ts';
 import { stuckAfterAttempts } from './retry-policy.ts';
 import { saga, type SagaState } from './saga.ts';
 import { planSaga, type SagaDefinition, type SagaPlan } from './saga-plan.ts';
@@ -73,14 +73,28 @@ export function isTerminal(state: State): boolean {
   return state.kind === 'committed' || state.kind === 'aborted' || state.kind === 'forgotten';
 }
 
+/** What a branch is at while the transaction still wants something of it. The others rest, whatever they are at. */
+const underWay: Readonly<Record<Status, BranchStatus | undefined>> = {
+  running: 'called',
+  finishing: 'called',
+  compensating: 'undoing',
+  trying: 'called',
+  confirming: 'confirming',
+  cancelling: 'undoing',
+  prepared: 'called',
+  scheduled: undefined,
+  delivering: 'called',
+  committed: undefined,
+  aborted: undefined,
+  forgotten: undefined,
+};
+
 /** Branches that wait for a person, or were asked {@link stuckAfterAttempts} times in vain. */
 export function stuckBranches(plan: Plan, state: State): readonly BranchView[] {
-  if (isTerminal(state)) return [];
-  return branches(plan, state).filter(
-    ({ status, attempts }) =>
-      status === 'parked' ||
-      (attempts >= stuckAfterAttempts &&
-        (status === 'called' || status === 'undoing' || status === 'confirming')),
+  const wanted = underWay[state.kind];
+  if (wanted === undefined) return [];
+  return branches(plan, state).filter(({ status, attempts }) =>
+    status === 'parked' ? wanted === 'called' : status === wanted && attempts >= stuckAfterAttempts,
   );
 }
 

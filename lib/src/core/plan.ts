@@ -2,6 +2,7 @@ import { SettleError } from '../util/errors.ts';
 import { isJsonObject } from '../util/json.ts';
 import { inputReference, type CallSpec } from './call-spec.ts';
 import { parseBranchName } from './ids.ts';
+import type { RetryPolicy } from './retry-policy.ts';
 
 /** What the plans of all patterns share. */
 export interface PlanCommon {
@@ -14,12 +15,37 @@ export interface PlanCommon {
 /** A transaction has at most this many branches. */
 export const branchesMax = 100;
 
+/** What all definitions are checked for. */
+export function checkCommon({ name, callTimeoutMs }: PlanCommon): void {
+  checkName(name);
+  checkNumber('callTimeoutMs', callTimeoutMs, 1);
+}
+
 export function checkName(name: string): void {
   if (name.length === 0 || name.length > 128) {
     throw new SettleError('invalid_definition', 'the name of a transaction has 1 to 128 characters', {
       next: `Shorten ${JSON.stringify(name.slice(0, 40))}`,
     });
   }
+}
+
+/** A century: what is added to the time of day stays an exact number. */
+const numberMax = 100 * 366 * 24 * 60 * 60 * 1_000;
+
+/** A deadline that is NaN would be written as null and read as long past, so numbers are checked. */
+export function checkNumber(where: string, value: number | undefined, min: number): void {
+  if (value === undefined || (value >= min && value <= numberMax)) return;
+  throw new SettleError('invalid_definition', `${where} is ${value}`, {
+    next: `Make it a number from ${min} to ${numberMax}, or leave it out`,
+  });
+}
+
+export function checkRetry(where: string, retry: RetryPolicy | undefined): void {
+  if (retry === undefined) return;
+  checkNumber(`the baseMs of ${where}`, retry.baseMs, 0);
+  checkNumber(`the factor of ${where}`, retry.factor, 1);
+  checkNumber(`the maxMs of ${where}`, retry.maxMs, 0);
+  checkNumber(`the attemptsMax of ${where}`, retry.attemptsMax, 1);
 }
 
 export function checkUniqueNames(names: readonly string[], what: string): void {

@@ -1,6 +1,13 @@
 import { SettleError } from '../util/errors.ts';
 import type { Json } from '../util/json.ts';
-import { checkCallSpec, checkName, checkUniqueNames, type PlanCommon } from './plan.ts';
+import {
+  checkCallSpec,
+  checkCommon,
+  checkNumber,
+  checkRetry,
+  checkUniqueNames,
+  type PlanCommon,
+} from './plan.ts';
 import type { CallSpec } from './call-spec.ts';
 import { parseBranchName, type BranchName } from './ids.ts';
 import type { RetryPolicy } from './retry-policy.ts';
@@ -20,7 +27,10 @@ export interface SagaStepDefinition {
   readonly compensation?: CallSpec;
   /** Steps that must be done first. Default: the step written before this one. `[]`: none. */
   readonly after?: readonly string[];
-  /** The point of no return: once done, the saga only goes forward. At most one. */
+  /**
+   * The point of no return: once done, the saga only goes forward. At most one. Nothing can undo it, so its refusal is
+   * believed even after an attempt without an answer: a repeat must get the first answer, as the barrier sees to.
+   */
   readonly pivot?: true;
   readonly retry?: RetryPolicy;
   /** What to do when the attempts are used up: undo the saga (default), or wait for a person. */
@@ -48,7 +58,8 @@ export interface SagaStep {
 
 /** Checks a definition. Throws `invalid_definition` that names the step and what to change. */
 export function planSaga(definition: SagaDefinition): SagaPlan {
-  checkName(definition.name);
+  checkCommon(definition);
+  checkNumber('timeoutMs', definition.timeoutMs, 1);
   const { steps } = definition;
   if (steps.length === 0)
     throw invalid(`the saga ${definition.name} has no steps`, 'Give it at least one step');
@@ -102,6 +113,7 @@ function inDependencyOrder(steps: readonly SagaStepDefinition[]): readonly SagaS
 function checkStep(steps: readonly SagaStep[], step: SagaStep, position: number): void {
   const before = new Set([...ancestors(steps, position)].map((i) => steps[i]?.name as string));
   checkCallSpec(`step ${step.name}`, step.action, before);
+  checkRetry(`step ${step.name}`, step.retry);
   // The undo may also use the step's own result.
   if (step.compensation !== undefined) {
     checkCallSpec(`the compensation of step ${step.name}`, step.compensation, before.add(step.name));

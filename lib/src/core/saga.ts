@@ -14,11 +14,10 @@
 import { assert, unreachable } from '../util/assert.ts';
 import type { Json } from '../util/json.ts';
 import { inputReference, resolvePayload, type CallSpec } from './call-spec.ts';
-import type { BranchName } from './ids.ts';
 import type { Outcome } from './outcome.ts';
 import type { BranchView, CallEffect, Effect, Event, Protocol } from './protocol.ts';
 import { misconfiguredAttemptsMax, retryDefault } from './retry-policy.ts';
-import { ancestors, type SagaPlan, type SagaStep } from './saga-plan.ts';
+import type { SagaPlan, SagaStep } from './saga-plan.ts';
 
 export type SagaState =
   /** Undecided, going forward. `abort`: asked for while the pivot was under way; it decides. */
@@ -45,6 +44,7 @@ export type StepState =
   | { readonly kind: 'undone'; readonly attempts: number }
   | { readonly kind: 'skipped'; readonly reason: string };
 
+type Called = Extract<StepState, { kind: 'called' }>;
 type Running = Extract<SagaState, { kind: 'running' }>;
 type Forward = Extract<SagaState, { kind: 'running' | 'finishing' }>;
 type Compensating = Extract<SagaState, { kind: 'compensating' }>;
@@ -73,9 +73,7 @@ function evolve(plan: SagaPlan, state: SagaState, event: Event): SagaState {
         ? abort(plan, state, `not finished within ${plan.timeoutMs} ms`)
         : state;
     case 'recovered':
-      return isForward(state)
-        ? { ...state, steps: state.steps.map(mayHaveBeenCalled(plan, state.steps)) }
-        : state;
+      return isForward(state) ? { ...state, steps: mayHaveBeenCalled(plan, state.steps) } : state;
     case 'abort':
       assert(state.kind === 'running', `abort in ${state.kind}`);
       return abort(plan, state, event.reason);
@@ -119,11 +117,12 @@ function actionAnswered(plan: SagaPlan, state: SagaState, at: number, outcome: O
     case 'refused':
       return state.kind === 'finishing'
         ? replace(state, at, () => failed(step, `refused after the decision to commit: ${outcome.reason}`))
-        : refused(plan, state, at, outcome.reason);
+        : refused(plan, state, at, step, outcome.reason);
     case 'unknown': {
-      const next = replace(state, at, () => failed(step, outcome.reason));
-      return next.kind === 'running' && isExhausted(planAt(plan, at), next, at, outcome)
-        ? exhausted(plan, next, at)
+      const attempt = failed(step, outcome.reason);
+      const next = replace(state, at, () => attempt);
+      return next.kind === 'running' && isExhausted(planAt(plan, at), attempt.attempts, outcome)
+        ? exhausted(plan, next, at, attempt.attempts, outcome.reason)
         : next;
     }
     default:
@@ -131,34 +130,27 @@ function actionAnswered(plan: SagaPlan, state: SagaState, at: number, outcome: O
   }
 }
 
-function refused(plan: SagaPlan, state: Running, at: number, reason: string): SagaState {
-  const { attempts, doubt } = calledAt(state, at);
-  const step: StepState = { kind: 'refused', attempts, reason, ...(doubt === undefined ? {} : { doubt }) };
+function refused(plan: SagaPlan, state: Running, at: number, step: Called, reason: string): SagaState {
+  const { attempts, doubt } = step;
+  const refusal: StepState = { kind: 'refused', attempts, reason, ...(doubt === undefined ? {} : { doubt }) };
   return compensate(
     plan,
-    replace(state, at, () => step),
+    replace(state, at, () => refusal),
     state.abort ?? `${planAt(plan, at).name} refused: ${reason}`,
   );
 }
 
-function isExhausted(
-  step: SagaStep,
-  state: Running,
-  at: number,
-  outcome: Outcome & { kind: 'unknown' },
-): boolean {
-  const { attempts } = calledAt(state, at);
+function isExhausted(step: SagaStep, attempts: number, outcome: Outcome & { kind: 'unknown' }): boolean {
   const limit = step.retry?.attemptsMax ?? Infinity;
   return attempts >= (outcome.misconfigured ? Math.min(limit, misconfiguredAttemptsMax) : limit);
 }
 
-function exhausted(plan: SagaPlan, state: Running, at: number): SagaState {
-  const { attempts, reason = '' } = calledAt(state, at);
+function exhausted(plan: SagaPlan, state: Running, at: number, attempts: number, reason: string): SagaState {
   const step = planAt(plan, at);
   // S2: an unknown pivot cannot be undone, so it waits for a person.
   if (step.pivot || step.onExhausted === 'park')
     return replace(state, at, () => ({ kind: 'parked', attempts, reason }));
-  return compensate(plan, state, `${step.name} gave no answer in ${attempts} attempts: ${reason}`);
+  return abort(plan, state, `${step.name} gave no answer in ${attempts} attempts: ${reason}`);
 }
 
 /** S1, S2: what follows from a step that is done or skipped. */
@@ -171,12 +163,14 @@ function forward(plan: SagaPlan, state: Forward): SagaState {
   return state;
 }
 
-/** S2: a pivot that may have happened decides, not the wish to abort. */
+/**
+ * S2: a pivot that may have happened decides, not the wish to abort. After a crash that includes a pivot whose
+ * predecessors are asked again: were one of them given up, its undo would face a pivot that stands.
+ */
 function abort(plan: SagaPlan, state: Running, reason: string): SagaState {
   const pivot = plan.steps.findIndex((step) => step.pivot);
-  const undecided = pivot >= 0 && stepAt(state, pivot).kind !== 'waiting';
-  if (!undecided) return compensate(plan, state, reason);
-  return { kind: 'running', abort: reason, steps: state.steps };
+  if (pivot < 0 || stepAt(state, pivot).kind === 'waiting') return compensate(plan, state, reason);
+  return { kind: 'running', abort: state.abort ?? reason, steps: state.steps };
 }
 
 /** S3 */
@@ -202,11 +196,22 @@ function backward(state: Compensating): SagaState {
   return state.steps.some((step) => step.kind === 'undoing') ? state : { ...state, kind: 'aborted' };
 }
 
-/** The answer of an action that was under way when the decision fell: its result helps the undo. */
+/** The answer of an action that was under way when the decision fell. */
 function lateAnswer(state: Compensating, at: number, outcome: Outcome): SagaState {
   const step = stepAt(state, at);
-  if (step.kind !== 'undoing' || outcome.kind !== 'done') return state;
-  return replace(state, at, () => ({ ...step, ...resultOf(outcome) }));
+  if (outcome.kind !== 'done') return state;
+  switch (step.kind) {
+    // Nothing undoes it, so at least it is seen to stand.
+    case 'called':
+      return replace(state, at, () => ({ kind: 'done', attempts: step.attempts, ...resultOf(outcome) }));
+    // The result helps the undo, until the first attempt of that: the next ones carry the same payload.
+    case 'undoing':
+      return step.attempts > 0 || step.result !== undefined
+        ? state
+        : replace(state, at, () => ({ ...step, ...resultOf(outcome) }));
+    default:
+      return state;
+  }
 }
 
 /** S5: only `done` ends a compensation. */
@@ -234,16 +239,17 @@ function skip(plan: SagaPlan, state: SagaState, at: number, reason: string): Sag
 }
 
 /**
- * D3 lets the engine send a call before the answers it rests on are written. So after a crash a waiting step may
- * have been called, unless something it comes after was called no earlier than the state on disk allows: every step
- * on the frontier of the recorded progress or behind it is taken as called, which S3 then undoes if need be.
+ * D3 lets the engine send a call before the answers it rests on are written. So after a crash every waiting step may
+ * have been called, which S3 then undoes if need be; except behind a parked step: it was not passed when the state was
+ * written, and what an operator does about it is durable before anything else is sent.
  */
-function mayHaveBeenCalled(plan: SagaPlan, steps: Steps): (step: StepState, at: number) => StepState {
-  return (step, at) => {
+function mayHaveBeenCalled(plan: SagaPlan, steps: Steps): Steps {
+  const blocked = new Set<number>();
+  return steps.map((step, at) => {
+    if (step.kind === 'parked' || planAt(plan, at).after.some((i) => blocked.has(i))) blocked.add(at);
     if (step.kind === 'called') return { ...step, doubt: true };
-    const blocked = [...ancestors(plan.steps, at)].some((i) => steps[i]?.kind === 'parked');
-    return step.kind === 'waiting' && !blocked ? { kind: 'called', attempts: 0, doubt: true } : step;
-  };
+    return step.kind === 'waiting' && !blocked.has(at) ? { kind: 'called', attempts: 0, doubt: true } : step;
+  });
 }
 
 function effects(plan: SagaPlan, state: SagaState): readonly Effect[] {
@@ -315,8 +321,8 @@ function withPayloadOf(plan: SagaPlan, at: number, compensation: CallSpec): Call
 function resultsOf(plan: SagaPlan, state: SagaState): (from: string) => Json | undefined {
   return (from) => {
     if (from === inputReference) return plan.input;
-    const step = state.steps[plan.steps.findIndex((other) => other.name === from)];
-    return step?.kind === 'done' || step?.kind === 'undoing' ? step.result : undefined;
+    const step = stepAt(state, position(plan, from));
+    return step.kind === 'done' || step.kind === 'undoing' ? step.result : undefined;
   };
 }
 
@@ -362,7 +368,7 @@ function called(step: StepState): StepState {
   return step.kind === 'waiting' ? { kind: 'called', attempts: 0 } : step;
 }
 
-function failed(step: StepState & { kind: 'called' }, reason: string): StepState {
+function failed(step: Called, reason: string): Called {
   return { kind: 'called', attempts: step.attempts + 1, doubt: true, reason };
 }
 
@@ -378,12 +384,6 @@ function replace<S extends SagaState>(state: S, at: number, change: (step: StepS
   return { ...state, steps: state.steps.with(at, change(stepAt(state, at))) };
 }
 
-function calledAt(state: SagaState, at: number): StepState & { kind: 'called' } {
-  const step = stepAt(state, at);
-  assert(step.kind === 'called', 'the step is under way');
-  return step;
-}
-
 function stepAt(state: SagaState, at: number): StepState {
   const step = state.steps[at];
   assert(step !== undefined, 'every step of the plan has a state');
@@ -396,7 +396,7 @@ function planAt(plan: SagaPlan, at: number): SagaStep {
   return step;
 }
 
-function position(plan: SagaPlan, branch: BranchName): number {
+function position(plan: SagaPlan, branch: string): number {
   const at = plan.steps.findIndex((step) => step.name === branch);
   assert(at >= 0, `${branch} is a step of ${plan.name}`);
   return at;

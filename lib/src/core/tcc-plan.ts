@@ -1,5 +1,12 @@
 import { SettleError } from '../util/errors.ts';
-import { checkCallSpec, checkName, checkUniqueNames, type PlanCommon } from './plan.ts';
+import {
+  checkCallSpec,
+  checkCommon,
+  checkNumber,
+  checkRetry,
+  checkUniqueNames,
+  type PlanCommon,
+} from './plan.ts';
 import type { CallSpec } from './call-spec.ts';
 import { parseBranchName, type BranchName } from './ids.ts';
 import type { RetryPolicy } from './retry-policy.ts';
@@ -39,7 +46,8 @@ export const tccTimeoutDefaultMs = 60_000;
 
 /** Checks a definition. Throws `invalid_definition` that names the branch and what to change. */
 export function planTcc(definition: TccDefinition): TccPlan {
-  checkName(definition.name);
+  checkCommon(definition);
+  checkNumber('timeoutMs', definition.timeoutMs, 1);
   const { decide = 'initiator', timeoutMs = tccTimeoutDefaultMs, branches = [] } = definition;
   const specs = planTccBranches(branches, []);
   if (decide === 'when-all-tried') {
@@ -70,6 +78,7 @@ export function planTccBranches(
     if (branch.try !== undefined) checkCallSpec(`the try of ${branch.name}`, branch.try, new Set());
     checkCallSpec(`the confirm of ${branch.name}`, branch.confirm, own);
     checkCallSpec(`the cancel of ${branch.name}`, branch.cancel, own);
+    checkRetry(`branch ${branch.name}`, branch.retry);
     return { ...branch, name: parseBranchName(branch.name) };
   });
 }
