@@ -9,6 +9,7 @@ export const errorCodes = [
   'unsupported_media_type',
   'unauthenticated',
   'host_not_allowed',
+  'origin_not_allowed',
   'no_such_route',
   'method_not_allowed',
   'transaction_not_found',
