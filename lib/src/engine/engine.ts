@@ -43,7 +43,7 @@ import { engineLimits, type EngineLimits } from './limits.ts';
 import { periodic, type Periodic } from './periodic.ts';
 import { noPlantedBugs, type PlantedBugs } from './planted-bugs.ts';
 import type { BranchCaller, Clock, Ids, Observer, Random, Store, StoredTransaction } from './ports.ts';
-import { Runner, type Note, type RunnerWorld } from './runner.ts';
+import { Runner, type RunnerWorld } from './runner.ts';
 import { StoreClock } from './store-clock.ts';
 
 export interface EngineOptions {
@@ -92,7 +92,7 @@ class TheEngine implements Engine {
   readonly #lease: LeaseKeeper;
   readonly #world: RunnerWorld;
   readonly #runners = new Map<Gid, Runner>();
-  readonly #adopting = new Map<Gid, Promise<Runner | undefined>>();
+  readonly #adopting = new Map<Gid, Promise<Runner>>();
   #phase: 'new' | 'running' | 'draining' | 'stopped' = 'new';
   readonly #recovered = new Set<Runner>();
   #claims: Periodic | undefined;
@@ -209,46 +209,45 @@ class TheEngine implements Engine {
   }
 
   async register(gid: Gid, added: readonly TccBranchDefinition[], options: WaitOptions = {}): Promise<TransactionView> {
-    const runner = await this.#own(gid);
-    const { plan, state } = runner;
-    if (plan.pattern !== 'tcc' || state.kind !== 'trying') throw illegal(runner, 'register');
-    const present = specsOf(plan, state);
-    // A repeat of the very same registration, its answer having been lost, is harmless.
-    const fresh = added.filter((branch) => {
-      const known = present.find((other) => other.name === branch.name);
-      return known === undefined || firstDifference(known, branch) !== undefined;
+    const runner = await this.#decide(gid, (runner) => {
+      const { plan, state } = runner;
+      if (plan.pattern !== 'tcc' || state.kind !== 'trying') throw illegal(runner, 'register');
+      const present = specsOf(plan, state);
+      // A repeat of the very same registration, its answer having been lost, is harmless.
+      const fresh = added.filter((branch) => {
+        const known = present.find((other) => other.name === branch.name);
+        return known === undefined || firstDifference(known, branch) !== undefined;
+      });
+      const branches = planTccBranches(fresh, present);
+      this.#checkAddresses(addressesOfBranches(branches), gid);
+      if (branches.length > 0) runner.tell({ kind: 'registered', at: this.#storeClock.nowMs(), branches });
     });
-    const specs = planTccBranches(fresh, present);
-    this.#checkAddresses(addressesOfBranches(specs), gid);
-    if (specs.length > 0) runner.tell({ kind: 'registered', at: this.#storeClock.nowMs(), branches: specs });
-    await this.#durable(runner);
     const names = new Set(added.map((branch) => branch.name));
     return this.#until(runner, options, () => runner.state.kind !== 'trying' || !isOpen(runner, names));
   }
 
   async commit(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
-    const runner = await this.#own(gid);
-    const { plan, state } = runner;
-    if (state.kind === 'trying' || state.kind === 'prepared') {
+    const runner = await this.#decide(gid, (runner) => {
+      const { plan, state } = runner;
+      if (plan.pattern === 'saga' || isGoingBack(state) || state.kind === 'forgotten') throw illegal(runner, 'commit');
+      // A repeated commit, its answer having been lost, is no error.
+      if (state.kind !== 'trying' && state.kind !== 'prepared') return;
       const open = plan.pattern === 'tcc' && state.kind === 'trying' ? untried(plan, state) : [];
       if (open.length > 0) throw illegal(runner, 'commit', `not tried yet: ${open.join(', ')}`);
       runner.tell({ kind: 'commit', at: this.#storeClock.nowMs() });
-      await this.#durable(runner);
-    } else if (plan.pattern === 'saga' || isGoingBack(state)) throw illegal(runner, 'commit');
+    });
     return this.#ended(runner, options);
   }
 
   async act(gid: Gid, request: ActionRequest, options: WaitOptions = {}): Promise<TransactionView> {
-    const runner = await this.#own(gid);
-    // A repeated abort, its answer having been lost, is no error.
-    const repeated = request.action === 'abort' && isGoingBack(runner.state);
-    if (!repeated) {
-      const why = whyIllegal(request.action, runner.state.kind, runner.stuck) ?? whyNotNow(runner, request);
-      if (why !== undefined) throw illegal(runner, request.action, why);
+    const runner = await this.#decide(gid, (runner) => {
       const { action, reason, actor } = request;
-      runner.tell(this.#eventOf(request), { action, reason, actor } satisfies Note);
-      await this.#durable(runner);
-    }
+      // A repeated abort, its answer having been lost, is no error.
+      if (action === 'abort' && isGoingBack(runner.state)) return;
+      const why = whyIllegal(action, runner.state.kind, runner.stuck) ?? whyNotNow(runner, request);
+      if (why !== undefined) throw illegal(runner, action, why);
+      runner.tell(this.#eventOf(request), { action, reason, actor });
+    });
     return this.#ended(runner, options);
   }
 
@@ -317,9 +316,9 @@ class TheEngine implements Engine {
   /** Resolves once everything told to the runner is durable (D1, D2). */
   async #durable(runner: Runner): Promise<void> {
     await new Promise<void>((resolve) => {
-      if (isDurable(runner)) return resolve();
+      if (runner.isSettled) return resolve();
       const stop = runner.watch(() => {
-        if (!isDurable(runner)) return;
+        if (!runner.isSettled) return;
         stop();
         resolve();
       });
@@ -383,32 +382,43 @@ class TheEngine implements Engine {
 
   // ---- ownership
 
-  /** The runner of a transaction, taken over from the store, or from whoever drives it, when it is not here. */
+  /** Lets the owner of a transaction decide something about it; resolves once the decision is durable. */
+  async #decide(gid: Gid, decide: (runner: Runner) => void): Promise<Runner> {
+    const runner = await this.#own(gid);
+    try {
+      decide(runner);
+    } finally {
+      runner.leaveUntouched();
+    }
+    if (runner.standing !== 'lost') await this.#durable(runner);
+    return runner;
+  }
+
+  /**
+   * The runner of a transaction; when it is not here, one that takes it over from the store, or from whoever drives
+   * it, together with the first thing it is told: a compare-and-set from the owner that was read (D4).
+   */
   async #own(gid: Gid): Promise<Runner> {
     const present = this.#runners.get(gid);
     if (present?.standing === 'inserting') await this.#durable(present);
-    if (present?.standing === 'owned') return present;
+    if (present?.standing === 'owned' || present?.standing === 'adopting') return present;
     this.#admit(gid);
     let adopting = this.#adopting.get(gid);
     if (adopting === undefined) {
       adopting = this.#adopt(gid).finally(() => this.#adopting.delete(gid));
       this.#adopting.set(gid, adopting);
     }
-    const runner = await adopting;
-    if (runner !== undefined) return runner;
-    throw leaseLost(gid);
+    return adopting;
   }
 
-  /** A compare-and-set from the owner that was read to ourselves (D4); undefined when somebody was quicker. */
-  async #adopt(gid: Gid): Promise<Runner | undefined> {
+  async #adopt(gid: Gid): Promise<Runner> {
     const stored = await this.#mustLoad(gid);
-    const runner = Runner.resume(this.#world, stored, stored.epoch === 0);
-    if (runner === undefined) throw unreadable(gid, 'written by another version');
-    if (runner.standing === 'ended') return runner;
-    this.#runners.set(gid, runner);
-    runner.takeOver();
-    await this.#durable(runner).catch(() => undefined);
-    return runner.standing === 'lost' ? undefined : runner;
+    const runner = Runner.resume(this.#world, stored, { claimed: false, complete: stored.epoch === 0 });
+    if (runner === undefined) throw unreadable(gid, 'it was written by another version');
+    const present = this.#runners.get(gid);
+    if (present !== undefined) return present;
+    if (runner.standing !== 'ended') this.#runners.set(gid, runner);
+    return runner;
   }
 
   async #claim(): Promise<'again' | 'later'> {
@@ -417,7 +427,8 @@ class TheEngine implements Engine {
     if (room <= 0 || !this.#lease.isLive()) return 'later';
     const claimed = await this.#store.claim(this.#lease.epoch, room);
     for (const stored of claimed) {
-      const runner = Runner.resume(this.#world, stored, stored.claimedFrom === 0);
+      const complete = stored.claimedFrom === 0;
+      const runner = Runner.resume(this.#world, stored, { claimed: true, complete });
       if (runner === undefined) continue;
       this.#runners.set(stored.gid, runner);
       this.#recovered.add(runner);
@@ -516,10 +527,6 @@ function isOpen(runner: Runner, names: ReadonlySet<string>): boolean {
   return runner.view().branches.some(
     ({ branch, op, status }) => names.has(branch) && op === 'try' && (status === 'waiting' || status === 'called'),
   );
-}
-
-function isDurable(runner: Runner): boolean {
-  return runner.standing !== 'inserting' && (runner.isSettled || runner.standing !== 'owned');
 }
 
 function isGoingBack(state: State): boolean {

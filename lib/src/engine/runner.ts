@@ -47,12 +47,14 @@ export interface RunnerWorld {
 
 /**
  * Where a runner stands with its transaction.
+ * - `inserting`: new, and not durable yet.
+ * - `adopting`: read from the store; it becomes ours with the first write, and stays its owner's without one.
  * - `owned`: this coordinator drives it.
  * - `ended`: durably terminal.
  * - `given-back`: durably in the store, for whoever claims it.
  * - `lost`: another coordinator owns it, or its insert never came to be.
  */
-export type Standing = 'inserting' | 'owned' | 'ended' | 'given-back' | 'lost';
+export type Standing = 'inserting' | 'adopting' | 'owned' | 'ended' | 'given-back' | 'lost';
 
 export interface Note {
   readonly action: string;
@@ -137,16 +139,21 @@ export class Runner {
 
   /**
    * A transaction read back from the store; undefined when this version cannot read it (D8).
-   * `complete`: its last owner gave it back, so no call left that is not in it.
+   * `claimed`: the store made it ours already. `complete`: its last owner gave it back, so no call left that is not
+   * in it.
    */
-  static resume(world: RunnerWorld, stored: StoredTransaction, complete: boolean): Runner | undefined {
+  static resume(
+    world: RunnerWorld,
+    stored: StoredTransaction,
+    { claimed, complete }: { readonly claimed: boolean; readonly complete: boolean },
+  ): Runner | undefined {
     const decoded = decode(stored.plan, stored.progress);
     if (decoded.kind === 'unreadable') {
       const message = `${stored.gid} is left untouched: ${decoded.reason}`;
       world.observe({ kind: 'alarm', code: 'unreadable', gid: stored.gid, message });
       return undefined;
     }
-    const runner = new Runner(world, 'owned', stored.gid, decoded.plan, decoded.progress, stored);
+    const runner = new Runner(world, claimed ? 'owned' : 'adopting', stored.gid, decoded.plan, decoded.progress, stored);
     runner.#owner = stored.epoch;
     runner.#stuck = runner.#stuckTold = stored.stuck;
     if (isTerminal(decoded.progress.state)) {
@@ -173,9 +180,10 @@ export class Runner {
     return this.#stuck;
   }
 
-  /** Everything told to it is durable. */
+  /** Everything told to it is durable, or never will be from here. */
   get isSettled(): boolean {
-    return this.#unsaved !== 'gate' && this.#saving?.gate !== true;
+    if (this.#standing === 'inserting' || this.#standing === 'adopting') return false;
+    return this.#standing !== 'owned' || (this.#unsaved !== 'gate' && this.#saving?.gate !== true);
   }
 
   get callsUnderWay(): boolean {
@@ -218,17 +226,16 @@ export class Runner {
 
   /** Does whatever may be done now. Harmless at any time. */
   pump(): void {
-    if (this.#standing !== 'owned') return;
+    if (this.#standing !== 'owned' && this.#standing !== 'adopting') return;
     if (this.#unsaved !== 'nothing' && this.#saving === undefined) this.#save('keep');
     if (!this.#mayLeave()) return;
     this.#startEffects();
     this.#giveBackIfIdle();
   }
 
-  /** Makes this coordinator the owner of a transaction that was read from the store; nothing leaves before it is. */
-  takeOver(): void {
-    this.#unsaved = 'gate';
-    this.pump();
+  /** Leaves a transaction that was read, and needs no change, to its owner. */
+  leaveUntouched(): void {
+    if (this.#standing === 'adopting' && this.#saving === undefined) this.#leave('lost');
   }
 
   abortCalls(): void {
@@ -407,7 +414,7 @@ export class Runner {
   #save(then: 'keep' | 'give back'): void {
     const next = this.#now;
     const nowMs = this.#world.storeClock.nowMs();
-    const gate = this.#unsaved === 'gate' || then === 'give back';
+    const gate = this.#unsaved === 'gate' || then === 'give back' || this.#standing === 'adopting';
     this.#unsaved = 'nothing';
     this.#send({
       write: {

@@ -1,0 +1,34 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+/** A process of the bench that told where it listens. */
+export interface Child {
+  readonly url: string;
+  readonly process: ChildProcess;
+  stop(): Promise<void>;
+}
+
+/** Starts a module in a process of its own and waits until it sends `{ url }`. */
+export async function startModule(module: URL, args: readonly string[]): Promise<Child> {
+  const child = fork(fileURLToPath(module), [...args], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const failed = once(child, 'exit').then(([code]) => {
+    throw new Error(`${module.pathname} ended with ${code} before it was ready`);
+  });
+  const [message] = (await Promise.race([once(child, 'message'), failed])) as [{ url: string }];
+  return { url: message.url, process: child, stop: () => stop(child) };
+}
+
+export async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  await exited;
+}
+
+/** Tells the parent where this process listens, and ends with it. */
+export function ready(url: string): void {
+  process.send?.({ url });
+  process.on('SIGTERM', () => process.exit(0));
+  process.on('disconnect', () => process.exit(0));
+}

@@ -1,0 +1,142 @@
+/** D1 to D7, each with the planted bug that breaks it: the same scenario holds without the bug and fails with it. */
+import { describe, expect, it } from 'vitest';
+import type { PlantedBug } from './planted-bugs.ts';
+import type { CommitReply } from './ports.ts';
+import { done, refused } from '../testing/scripted-caller.ts';
+import { engineWorld, gid, sagaOf, type EngineWorld } from '../testing/engine-world.ts';
+
+/** Holds every commit back until told. */
+function holdCommits(world: EngineWorld): { release(): void; readonly held: number } {
+  let waiting: (() => void)[] = [];
+  world.store.intercept = (_, pass) =>
+    new Promise<CommitReply>((resolve) => waiting.push(() => resolve(pass())));
+  return {
+    release() {
+      for (const go of waiting.splice(0)) go();
+    },
+    get held() {
+      return waiting.length;
+    },
+  };
+}
+
+async function acknowledgedBeforeSync(bugs: readonly PlantedBug[]): Promise<boolean> {
+  const world = await engineWorld({ bugs });
+  holdCommits(world);
+  let acknowledged = false;
+  void world.engine.submit({ gid: gid('g'), definition: sagaOf('a') }).then(() => {
+    acknowledged = true;
+  });
+  await world.clock.advance(1_000);
+  return acknowledged || world.participants.calls.length > 0;
+}
+
+async function compensatedBeforeDecision(bugs: readonly PlantedBug[]): Promise<boolean> {
+  const world = await engineWorld({ bugs });
+  world.participants.on('b/action', () => refused());
+  world.store.intercept = (batch, pass) =>
+    batch.some((write) => write.status === 'compensating') ? new Promise(() => undefined) : pass();
+  await world.clock.until(world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b') }));
+  await world.clock.advance(1_000);
+  return world.participants.story.includes('a/compensate');
+}
+
+async function wentOnWithoutWriting(bugs: readonly PlantedBug[]): Promise<boolean> {
+  const world = await engineWorld({ bugs });
+  world.participants.on('a/action', () => done({ n: 1 }, 'not repeatable'));
+  const submitted = world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b'), waitMs: 1_000 });
+  let writes = 0;
+  let writesBeforeB: number | undefined;
+  world.store.intercept = (batch, pass) => {
+    writes += batch.length;
+    return pass();
+  };
+  world.participants.on('b/action', () => {
+    writesBeforeB ??= writes;
+    return done();
+  });
+  await world.clock.until(submitted);
+  return writesBeforeB === 1;
+}
+
+async function staleOwnerWentOn(bugs: readonly PlantedBug[]): Promise<boolean> {
+  const world = await engineWorld({ bugs });
+  let answerA: (() => void) | undefined;
+  world.participants.on('a/action', (_, nth) =>
+    nth === 1 ? new Promise((resolve) => (answerA = () => resolve(done(undefined, 'not repeatable')))) : done(),
+  );
+  await world.clock.until(world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b') }));
+  await world.clock.advance(10);
+  // Another coordinator takes the transaction over and aborts it; the first one knows nothing of it yet.
+  const other = world.another({ plantedBugs: new Set() });
+  await world.clock.until(other.start());
+  const abort = { action: 'abort', reason: 'the customer left', actor: 'test' } as const;
+  await world.clock.until(other.act(gid('g'), abort, { waitMs: 5_000 }));
+  answerA?.();
+  await world.clock.advance(1_000);
+  return world.participants.story.includes('b/action');
+}
+
+async function waitedForATimer(bugs: readonly PlantedBug[]): Promise<boolean> {
+  const world = await engineWorld({ bugs });
+  let acknowledged = false;
+  void world.engine.submit({ gid: gid('g'), definition: sagaOf('a') }).then(() => {
+    acknowledged = true;
+  });
+  await world.clock.advance(0);
+  return !acknowledged;
+}
+
+const rules: readonly (readonly [string, PlantedBug, (bugs: readonly PlantedBug[]) => Promise<boolean>])[] = [
+  ['D1 acknowledges nothing, and calls nobody, before the record is durable', 'acknowledge-before-sync', acknowledgedBeforeSync],
+  ['D2 sends no compensation before the decision is durable', 'effect-before-decision', compensatedBeforeDecision],
+  ['D3 writes an answer down before going on, unless a repeat gives it again', 'lazy-without-barrier', wentOnWithoutWriting],
+  ['D4 lets a stale owner go no further than its next write', 'ignore-lost-write', staleOwnerWentOn],
+  ['D6 waits for no timer to fill a batch', 'batch-by-timer', waitedForATimer],
+];
+
+describe('the durability rules', () => {
+  it.each(rules)('%s', async (_, __, violated) => {
+    expect(await violated([])).toBe(false);
+  });
+
+  it.each(rules)('%s: and the planted bug %s is found', async (_, bug, violated) => {
+    expect(await violated([bug])).toBe(true);
+  });
+
+  it('D6 puts all that is ready into one group commit, and what comes meanwhile into the next', async () => {
+    const world = await engineWorld();
+    const hold = holdCommits(world);
+    const submits = [1, 2, 3].map((n) => world.engine.submit({ gid: gid(`first-${n}`), definition: sagaOf('a') }));
+    await world.clock.advance(0);
+    submits.push(...[1, 2].map((n) => world.engine.submit({ gid: gid(`second-${n}`), definition: sagaOf('a') })));
+    await world.clock.advance(0);
+    expect(hold.held).toBe(1);
+    hold.release();
+    await world.clock.advance(0);
+    hold.release();
+    await world.clock.until(Promise.all(submits));
+    expect(world.store.batches.slice(0, 2).map((batch) => batch.map((write) => write.gid))).toEqual([
+      ['first-1', 'first-2', 'first-3'],
+      expect.arrayContaining(['second-1', 'second-2']),
+    ]);
+  });
+
+  it('D7 reads nothing back on the happy path, and writes twice', async () => {
+    const world = await engineWorld();
+    const submitted = world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b'), waitMs: 1_000 });
+    expect((await world.clock.until(submitted)).status).toBe('committed');
+    expect(world.store.loads).toBe(0);
+    expect(world.store.batches.flat().map((write) => write.kind)).toEqual(['insert', 'update']);
+  });
+
+  it('D5 keeps its deadlines by the time the store tells', async () => {
+    const world = await engineWorld();
+    world.participants.on('a/action', () => ({ outcome: { kind: 'ongoing', retryAfterMs: 50 }, repeatable: false }));
+    const definition = { ...sagaOf('a'), timeoutMs: 1_000 };
+    const view = await world.clock.until(world.engine.submit({ gid: gid('g'), definition, waitMs: 5_000 }));
+    expect(view).toMatchObject({ status: 'aborted', reason: 'not finished within 1000 ms' });
+    expect(world.clock.monotonicMs()).toBeGreaterThanOrEqual(1_000);
+    expect(world.clock.monotonicMs()).toBeLessThan(1_100);
+  });
+});
