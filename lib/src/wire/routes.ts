@@ -178,7 +178,7 @@ export const routes = [
         mediaType: 'text/event-stream',
       },
     },
-    problems: ['limit_exceeded'],
+    problems: ['shutting_down'],
   },
   {
     operation: 'legal',
@@ -214,7 +214,7 @@ export const routes = [
     access: 'open',
     summary: 'Whether the store can be written and we are not shutting down',
     answers: { 200: { description: 'Send us work.', schema: healthSchema } },
-    problems: ['unavailable', 'shutting_down'],
+    problems: ['unavailable'],
   },
 ] as const satisfies readonly Route[];
 
