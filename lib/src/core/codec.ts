@@ -1,7 +1,8 @@
 /** Plan and state as the text a store keeps, and back. What cannot be read is left untouched (D8). */
 import type { HistoryEntry, Plan, State } from './patterns.ts';
-import { patterns, statuses } from './patterns.ts';
-import { isJsonObject } from '../util/json.ts';
+import { patterns, statusesOf } from './patterns.ts';
+import { messageOf } from '../util/errors.ts';
+import { isJsonObject, type JsonObject } from '../util/json.ts';
 
 /** Written into every record; a reader refuses a newer one. */
 export const codecVersion = 1;
@@ -30,14 +31,17 @@ export function decode(planText: string, progressText: string): Decoded {
     plan = JSON.parse(planText);
     progress = JSON.parse(progressText);
   } catch (error) {
-    return { kind: 'unreadable', reason: `not JSON: ${error instanceof Error ? error.message : 'unknown'}` };
+    return { kind: 'unreadable', reason: `not JSON: ${messageOf(error)}` };
   }
   if (!isPlan(plan)) return { kind: 'unreadable', reason: 'the pattern is not known to this version' };
   if (!isJsonObject(progress) || progress['v'] !== codecVersion) {
     return { kind: 'unreadable', reason: 'written by another version' };
   }
-  if (!isProgress(progress)) return { kind: 'unreadable', reason: 'the state is not known to this version' };
-  return { kind: 'readable', plan, progress };
+  if (!isProgress(plan, progress)) {
+    return { kind: 'unreadable', reason: 'the state is not known to this version' };
+  }
+  const { state, history } = progress;
+  return { kind: 'readable', plan, progress: { state, history } };
 }
 
 // Only our own writer produces these texts, under a checksummed store: the version and the discriminators are what
@@ -46,8 +50,8 @@ function isPlan(value: unknown): value is Plan {
   return isJsonObject(value) && patterns.some((pattern) => pattern === value['pattern']);
 }
 
-function isProgress(value: unknown): value is Progress {
-  if (!isJsonObject(value) || !Array.isArray(value['history'])) return false;
-  const state = value['state'];
-  return isJsonObject(state) && statuses.some((status) => status === state['kind']);
+function isProgress(plan: Plan, value: JsonObject): value is JsonObject & Progress {
+  const { state, history } = value;
+  if (!isJsonObject(state) || !Array.isArray(history)) return false;
+  return statusesOf[plan.pattern].some((status) => status === state['kind']);
 }

@@ -20,22 +20,16 @@ export type Definition =
   | ({ readonly pattern: 'tcc' } & TccDefinition)
   | ({ readonly pattern: 'message' } & MessageDefinition);
 
+/** Every status a transaction of a pattern can be in. */
+export const statusesOf: Readonly<Record<Pattern, readonly Status[]>> = {
+  saga: ['running', 'finishing', 'compensating', 'committed', 'aborted', 'forgotten'],
+  tcc: ['trying', 'confirming', 'cancelling', 'committed', 'aborted', 'forgotten'],
+  message: ['prepared', 'scheduled', 'delivering', 'committed', 'aborted', 'forgotten'],
+};
+
 export const patterns: readonly Pattern[] = ['saga', 'tcc', 'message'];
 
-export const statuses: readonly Status[] = [
-  'running',
-  'finishing',
-  'compensating',
-  'trying',
-  'confirming',
-  'cancelling',
-  'prepared',
-  'scheduled',
-  'delivering',
-  'committed',
-  'aborted',
-  'forgotten',
-];
+export const statuses: readonly Status[] = [...new Set(Object.values(statusesOf).flat())];
 
 // A state is only ever handed to the protocol of the plan it was started from.
 const protocols: Readonly<Record<Pattern, Protocol<Plan, State>>> = { saga, tcc, message };

@@ -69,49 +69,59 @@ export function planSaga(definition: SagaDefinition): SagaPlan {
   );
   const ordered = inDependencyOrder(steps);
   const plan: SagaPlan = { ...definition, pattern: 'saga', steps: ordered };
-  ordered.forEach((step, position) => checkStep(ordered, step, position));
+  for (const step of ordered) checkStep(ordered, step);
   checkPivot(ordered);
   return plan;
 }
 
 /** Kahn's algorithm, taking the earliest written step that is free, so that the order never surprises. */
 function inDependencyOrder(steps: readonly SagaStepDefinition[]): readonly SagaStep[] {
-  const dependencies = new Map<string, readonly string[]>();
-  steps.forEach((step, i) => {
-    const previous = steps[i - 1];
-    dependencies.set(step.name, step.after ?? (previous === undefined ? [] : [previous.name]));
-  });
-  for (const [name, after] of dependencies) {
-    const stranger = after.find((other) => !dependencies.has(other));
-    if (stranger !== undefined) {
-      throw invalid(
-        `step ${name} comes after ${stranger}, which is not a step`,
-        'Name a step of this saga in `after`',
-      );
-    }
-  }
   const position = new Map<string, number>();
   const ordered: SagaStep[] = [];
-  while (ordered.length < steps.length) {
-    const next = steps.find(
-      (step) => !position.has(step.name) && dependencies.get(step.name)?.every((name) => position.has(name)),
-    );
+  let left = withDependencies(steps);
+  while (left.length > 0) {
+    const next = left.find(({ after }) => after.every((name) => position.has(name)));
     if (next === undefined) {
-      const left = steps.filter((step) => !position.has(step.name)).map((step) => step.name);
       throw invalid(
-        `the steps ${left.join(', ')} wait for each other`,
+        `the steps ${left.map(({ step }) => step.name).join(', ')} wait for each other`,
         'Remove one of their `after` entries',
       );
     }
-    const after = (dependencies.get(next.name) ?? []).map((name) => position.get(name) ?? 0);
-    position.set(next.name, ordered.length);
-    ordered.push({ ...next, name: parseBranchName(next.name), after });
+    const { step, after } = next;
+    position.set(step.name, ordered.length);
+    const positions = ordered.flatMap(({ name }, at) => (after.includes(name) ? [at] : []));
+    ordered.push({ ...step, name: parseBranchName(step.name), after: positions });
+    left = left.filter((other) => other !== next);
   }
   return ordered;
 }
 
-function checkStep(steps: readonly SagaStep[], step: SagaStep, position: number): void {
-  const before = new Set([...ancestors(steps, position)].map((i) => steps[i]?.name as string));
+interface Dependent {
+  readonly step: SagaStepDefinition;
+  readonly after: readonly string[];
+}
+
+function withDependencies(steps: readonly SagaStepDefinition[]): readonly Dependent[] {
+  const names = new Set(steps.map((step) => step.name));
+  return steps.map((step, i) => {
+    const after =
+      step.after ??
+      steps
+        .slice(0, i)
+        .slice(-1)
+        .map((previous) => previous.name);
+    const stranger = after.find((name) => !names.has(name));
+    if (stranger === undefined) return { step, after };
+    throw invalid(
+      `step ${step.name} comes after ${stranger}, which is not a step`,
+      'Name a step of this saga in `after`',
+    );
+  });
+}
+
+function checkStep(steps: readonly SagaStep[], step: SagaStep): void {
+  const ancestors = ancestorsOf(steps, step);
+  const before = new Set<string>(steps.filter((other) => ancestors.has(other)).map((other) => other.name));
   checkCallSpec(`step ${step.name}`, step.action, before);
   checkRetry(`step ${step.name}`, step.retry);
   // The undo may also use the step's own result.
@@ -126,14 +136,14 @@ function checkPivot(steps: readonly SagaStep[]): void {
   if (pivots.length > 1) {
     throw invalid(`the steps ${pivots.map((step) => step.name).join(', ')} are all pivots`, 'Keep one pivot');
   }
-  const at = steps.findIndex((step) => step.pivot);
-  if (at < 0) return;
-  const before = ancestors(steps, at);
-  steps.forEach((step, i) => {
-    const after = i === at || ancestors(steps, i).has(at);
-    if (!after && !before.has(i)) {
+  const [pivot] = pivots;
+  if (pivot === undefined) return;
+  const before = ancestorsOf(steps, pivot);
+  for (const step of steps) {
+    const after = step === pivot || ancestorsOf(steps, step).has(pivot);
+    if (!after && !before.has(step)) {
       throw invalid(
-        `step ${step.name} runs beside the pivot ${steps[at]?.name ?? ''}`,
+        `step ${step.name} runs beside the pivot ${pivot.name}`,
         'Put it before or after the pivot with `after`',
       );
     }
@@ -149,20 +159,20 @@ function checkPivot(steps: readonly SagaStep[]): void {
         "Use 'park'",
       );
     }
-  });
+  }
 }
 
-/** Positions of all steps that must be done before this one. */
-export function ancestors(steps: readonly SagaStep[], position: number): Set<number> {
-  const found = new Set<number>();
-  const visit = (i: number): void => {
-    for (const dependency of steps[i]?.after ?? []) {
-      if (found.has(dependency)) continue;
+/** All steps that must be done before this one. */
+function ancestorsOf(steps: readonly SagaStep[], step: SagaStep): Set<SagaStep> {
+  const found = new Set<SagaStep>();
+  const visit = ({ after }: SagaStep): void => {
+    for (const dependency of after.map((at) => steps[at])) {
+      if (dependency === undefined || found.has(dependency)) continue;
       found.add(dependency);
       visit(dependency);
     }
   };
-  visit(position);
+  visit(step);
   return found;
 }
 

@@ -118,6 +118,7 @@ describe('on the way forward', () => {
       kind: 'missing',
       reference: 'a.id',
     });
+    expect(callOf(plan, stateAfter(plan, sent('a'), skip('a')), 'b').payload.kind).toBe('missing');
   });
 
   it('calls with the retry policy of the step, or the default one', () => {
