@@ -1,6 +1,7 @@
 /** A two-phase message as code: what its targets do when it is delivered, and how to tell that it was really sent. */
 import { inputReference } from '../core/call-spec.ts';
 import { planMessage, producerBranch, type MessageTargetDefinition } from '../core/message-plan.ts';
+import type { Definition } from '../core/patterns.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';
 import type { Json } from '../util/json.ts';
 import {
@@ -74,6 +75,7 @@ export interface Message<Input, StoredInput, Results extends object = object> ex
   Results
 > {
   readonly pattern: 'message';
+  compile(input: Json, addressOf: AddressOf): Definition & { readonly pattern: 'message' };
   /** Whether it can tell, asked back, that its local transaction committed. */
   readonly checked: boolean;
   /** The message with one more target. */

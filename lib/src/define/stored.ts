@@ -1,4 +1,4 @@
-import { SettleError, messageOf } from '../util/errors.ts';
+import { SettleError, isSettleError, messageOf } from '../util/errors.ts';
 import type { Json } from '../util/json.ts';
 
 /**
@@ -38,6 +38,7 @@ export function toStored(value: unknown, what: string): Json {
     const text = JSON.stringify(value) as string | undefined;
     return text === undefined ? null : (JSON.parse(text) as Json);
   } catch (error) {
+    if (isSettleError(error)) throw error;
     throw new SettleError('invalid_request', `${what} cannot be written as JSON: ${messageOf(error)}`, {
       next: 'Hand over plain data: no bigint, no reference to itself',
       cause: error,
