@@ -27,8 +27,8 @@ import type {
   WaitOptions,
 } from '../core/coordinator.ts';
 import { isBranchName, type Gid } from '../core/ids.ts';
-import { whyIllegal } from '../core/legal.ts';
-import { branches, isTerminal, planOf, stuckBranches, type Plan, type State, type TransactionView } from '../core/patterns.ts';
+import { whyIllegalHere } from '../core/legal.ts';
+import { branches, isTerminal, planOf, type Plan, type State, type TransactionView } from '../core/patterns.ts';
 import type { Event } from '../core/protocol.ts';
 import { specsOf, untried } from '../core/tcc.ts';
 import { planTccBranches, type TccBranchDefinition } from '../core/tcc-plan.ts';
@@ -244,7 +244,7 @@ class TheEngine implements Engine {
       const { action, reason, actor } = request;
       // A repeated abort, its answer having been lost, is no error.
       if (action === 'abort' && isGoingBack(runner.state)) return;
-      const why = whyIllegal(action, runner.state.kind, runner.stuck) ?? whyNotNow(runner, request);
+      const why = whyIllegalHere(action, runner.plan, runner.state, request.branch) ?? whyNotForgotten(runner, request);
       if (why !== undefined) throw illegal(runner, action, why);
       runner.tell(this.#eventOf(request), { action, reason, actor });
     });
@@ -491,31 +491,16 @@ class TheEngine implements Engine {
     const at = this.#storeClock.nowMs();
     if (action === 'retry-now') return { kind: action, at };
     if (action !== 'skip-branch') return { kind: action, at, reason };
-    assert(branch !== undefined && isBranchName(branch), 'checked by whyNotNow');
+    assert(branch !== undefined && isBranchName(branch), 'checked by whyIllegalHere');
     return { kind: action, at, branch, reason };
   }
 }
 
-/** What the legal table cannot know: conditions on single branches. */
-function whyNotNow({ plan, state }: Runner, request: ActionRequest): string | undefined {
-  switch (request.action) {
-    case 'skip-branch': {
-      const stuck = stuckBranches(plan, state).map(({ branch }) => branch as string);
-      if (request.branch !== undefined && stuck.includes(request.branch)) return undefined;
-      return `name a branch that is stuck: ${stuck.join(', ')}`;
-    }
-    case 'forget': {
-      // The second confirmation: whoever forgets has named what stays unresolved.
-      const missing = unresolved(plan, state).filter((branch) => !request.unresolved?.includes(branch));
-      return missing.length === 0 ? undefined : `name every unresolved branch; not named: ${missing.join(', ')}`;
-    }
-    case 'force-commit': {
-      const open = plan.pattern === 'tcc' && state.kind === 'trying' ? untried(plan, state) : [];
-      return open.length === 0 ? undefined : `not tried: ${open.join(', ')}`;
-    }
-    default:
-      return undefined;
-  }
+/** The second confirmation (G4): whoever forgets a transaction has named what stays unresolved. */
+function whyNotForgotten({ plan, state }: Runner, { action, unresolved: named = [] }: ActionRequest): string | undefined {
+  if (action !== 'forget') return undefined;
+  const missing = unresolved(plan, state).filter((branch) => !named.includes(branch));
+  return missing.length === 0 ? undefined : `name every unresolved branch; not named: ${missing.join(', ')}`;
 }
 
 function unresolved(plan: Plan, state: State): readonly string[] {
