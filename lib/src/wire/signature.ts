@@ -14,6 +14,14 @@ export interface Signed {
   readonly body: string;
 }
 
+/** The same as it came in, where anything but the body may be missing. */
+export interface Received {
+  readonly id: string | undefined;
+  readonly timestamp: string | undefined;
+  readonly signature: string | undefined;
+  readonly body: string;
+}
+
 export type Verification =
   | { readonly kind: 'valid' }
   /** `reason` is for logs; answers to the outside say no more than that the signature is not valid. */
@@ -46,7 +54,7 @@ export function sign(secrets: readonly SigningSecret[], { id, timestamp, body }:
  */
 export function verify(
   secrets: readonly SigningSecret[],
-  received: Partial<Signed> & { readonly body: string; readonly signature?: string | undefined },
+  received: Received,
   {
     nowMs,
     toleranceMs = signatureToleranceMsDefault,
