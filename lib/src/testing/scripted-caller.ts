@@ -50,7 +50,10 @@ export function refused(reason = 'no'): CallReply {
 }
 
 export function ongoing(retryAfterMs?: number): CallReply {
-  return { outcome: retryAfterMs === undefined ? { kind: 'ongoing' } : { kind: 'ongoing', retryAfterMs }, repeatable: false };
+  return {
+    outcome: retryAfterMs === undefined ? { kind: 'ongoing' } : { kind: 'ongoing', retryAfterMs },
+    repeatable: false,
+  };
 }
 
 export function unknown(reason = 'no answer'): CallReply {

@@ -1,0 +1,2 @@
+/** `settle/testing`: for users who test what they build on Settle. Never part of a running service. */
+export { storeContract, type ContractRunner, type ContractStore } from '../store/contract.ts';
