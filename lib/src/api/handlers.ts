@@ -3,11 +3,11 @@ import type { Coordinator, WaitOptions } from '../core/coordinator.ts';
 import type { Gid } from '../core/ids.ts';
 import { actions, legalTable } from '../core/legal.ts';
 import { statuses, type TransactionView } from '../core/patterns.ts';
-import { SettleError, type InputIssue } from '../util/errors.ts';
+import { isSettleError, SettleError, type InputIssue } from '../util/errors.ts';
 import { isJsonObject, type Json } from '../util/json.ts';
 import { parseJson } from '../wire/json.ts';
 import { openApi } from '../wire/openapi.ts';
-import { toProblem } from '../wire/problem.ts';
+import { detailOf, toProblem } from '../wire/problem.ts';
 import { parseQuery, summaryOf } from '../wire/query.ts';
 import {
   abortSchema,
@@ -68,8 +68,12 @@ export function handlers({ coordinator, events, readiness, limits, version }: Wo
     plain: {
       async submit(request) {
         const body = read(request, submitSchema);
-        checkPayloads(request, limits, () => payloadsOf(body));
-        return answer(await coordinator.submit(toSubmit(body, request.signal)));
+        try {
+          checkPayloads(request, limits, () => payloadsOf(body));
+          return answer(await coordinator.submit(toSubmit(body, request.signal)));
+        } catch (error) {
+          throw about(body.gid, error);
+        }
       },
       async submitMany(request) {
         const { transactions } = read(request, submitManySchema, batchDepth);
@@ -160,6 +164,13 @@ function readBody<T>(request: ApiRequest, schema: Schema<T>, limits: ApiLimits, 
     issues: parsed.issues,
     next: 'Correct what `issues` names and send it again; /v1/openapi.json describes the body',
   });
+}
+
+/** The error with the transaction it is about, where it does not name it itself. */
+function about(gid: string | undefined, error: unknown): unknown {
+  if (gid === undefined || !isSettleError(error) || error.gid !== undefined) return error;
+  const { code, next, retryAfterMs, issues } = error;
+  return new SettleError(code, detailOf(error), { gid, next, retryAfterMs, issues, cause: error });
 }
 
 /** Which transaction a refused body speaks of, as far as it says so. */

@@ -10,7 +10,6 @@ export type Match =
 
 const prefix = '/v1/transactions/';
 const inPath = `${prefix}{gid}`;
-const nothing: Match = { kind: 'nothing' };
 
 type Methods<T> = Map<string, T>;
 
@@ -27,21 +26,18 @@ for (const route of routes) {
     });
 }
 
+/** A gid may be called like a route beside it (`batch`): then the method decides. */
 export function match(method: string, path: string): Match {
   const methods = plain.get(path);
-  if (methods !== undefined) return methods.get(method) ?? wrongMethod(methods);
-  if (!path.startsWith(prefix)) return nothing;
-  const slash = path.indexOf('/', prefix.length);
+  const exact = methods?.get(method);
+  if (exact !== undefined) return exact;
+  const slash = path.startsWith(prefix) ? path.indexOf('/', prefix.length) : 0;
   const end = slash < 0 ? path.length : slash;
-  const ofGid = afterGid.get(path.slice(end));
-  if (ofGid === undefined || end === prefix.length) return nothing;
-  const operation = ofGid.get(method);
-  if (operation === undefined) return wrongMethod(ofGid);
-  return { kind: 'gid', operation, gid: path.slice(prefix.length, end) };
-}
-
-function wrongMethod(methods: Methods<unknown>): Match {
-  return { kind: 'wrong-method', allow: [...methods.keys()].join(', ') };
+  const ofGid = end > prefix.length ? afterGid.get(path.slice(end)) : undefined;
+  const operation = ofGid?.get(method);
+  if (operation !== undefined) return { kind: 'gid', operation, gid: path.slice(prefix.length, end) };
+  if (methods === undefined && ofGid === undefined) return { kind: 'nothing' };
+  return { kind: 'wrong-method', allow: [...(methods?.keys() ?? []), ...(ofGid?.keys() ?? [])].join(', ') };
 }
 
 function methodsOf<T>(table: Map<string, Methods<T>>, path: string): Methods<T> {

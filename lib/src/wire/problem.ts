@@ -200,7 +200,7 @@ export function retryAfterSeconds(problem: Problem): number | undefined {
 }
 
 /** The message of an error is led by its code; a problem says the code elsewhere. */
-function detailOf(error: SettleError): string {
+export function detailOf(error: SettleError): string {
   const lead = `${error.code}: `;
   return error.message.startsWith(lead) ? error.message.slice(lead.length) : error.message;
 }

@@ -353,7 +353,7 @@ function checkedGid(gid: string): Gid {
   return gid;
 }
 
-export function toAction({ waitMs: _, ...action }: ActionBody, actor: string): ActionRequest {
+export function toAction({ waitMs: _waitMs, ...action }: ActionBody, actor: string): ActionRequest {
   return { ...action, actor };
 }
 
