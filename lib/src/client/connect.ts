@@ -1,9 +1,9 @@
 import { servedAt } from '../define/functions.ts';
 import type { HttpExchange } from '../http/exchange.ts';
-import { nodeExchange } from '../http/node-exchange.ts';
 import { SettleError } from '../util/errors.ts';
 import { whyNotAddress } from '../wire/address.ts';
 import { httpTransport } from './http-transport.ts';
+import { ownExchange } from './own-exchange.ts';
 import { patienceDefault, type Patience } from './patience.ts';
 import { settleOver, type Settle } from './settle.ts';
 
@@ -41,7 +41,7 @@ export function connect(url: string, options: ConnectOptions = {}): Settle {
       next: 'Connect to something like http://127.0.0.1:36789',
     });
   }
-  const { exchange, close } = exchangeOf(options);
+  const { exchange, close } = ownExchange(options.exchange);
   const transport = httpTransport({
     url: new URL(url),
     apiKey: options.apiKey,
@@ -51,14 +51,4 @@ export function connect(url: string, options: ConnectOptions = {}): Settle {
     close,
   });
   return settleOver(transport, options.servedAt === undefined ? undefined : servedAt(options.servedAt));
-}
-
-/** An exchange that was passed in belongs to whoever made it. */
-function exchangeOf(options: ConnectOptions): {
-  readonly exchange: HttpExchange;
-  readonly close: () => Promise<void>;
-} {
-  if (options.exchange !== undefined) return { exchange: options.exchange, close: () => Promise.resolve() };
-  const exchange = nodeExchange();
-  return { exchange, close: () => exchange.close() };
 }

@@ -5,12 +5,13 @@ import type { FunctionContext } from './definition.ts';
 import type { FunctionCall } from './functions.ts';
 import { toStored } from './stored.ts';
 
-export interface GivenContext extends FunctionContext {
-  readonly results: Readonly<Record<string, Json>>;
-}
+export type GivenResults = Readonly<Record<string, Json>>;
 
-/** The arguments of a function: its payload is `{ input, <branch>: <its result>, … }`. */
-export function given({ gid, branch, attempt, signal, payload }: FunctionCall): [Json, GivenContext] {
+/** What a call of a function brings: its payload is `{ input, <branch>: <its result>, … }`. */
+export function given({ gid, branch, payload }: FunctionCall): {
+  readonly input: Json;
+  readonly results: GivenResults;
+} {
   const own = toStored(payload, 'the payload');
   if (!isJsonObject(own)) {
     throw new SettleError('invalid_request', `the call of ${branch} was not made by a definition as code`, {
@@ -19,5 +20,39 @@ export function given({ gid, branch, attempt, signal, payload }: FunctionCall): 
     });
   }
   const { [inputReference]: input = null, ...results } = own;
-  return [input, { gid, branch, attempt, signal, results }];
+  return { input, results };
+}
+
+export function contextOf(call: FunctionCall): FunctionContext {
+  return new Context(call, noResults);
+}
+
+export function contextWith(
+  call: FunctionCall,
+  results: GivenResults,
+): FunctionContext & { results: GivenResults } {
+  return new Context(call, results);
+}
+
+const noResults: GivenResults = {};
+
+/** Hands the signal on only when it is asked for: few functions look at it, and making one is dear. */
+class Context implements FunctionContext {
+  readonly gid: FunctionContext['gid'];
+  readonly branch: FunctionContext['branch'];
+  readonly attempt: number;
+  readonly results: GivenResults;
+  readonly #call: FunctionCall;
+
+  constructor(call: FunctionCall, results: GivenResults) {
+    this.gid = call.gid;
+    this.branch = call.branch;
+    this.attempt = call.attempt;
+    this.results = results;
+    this.#call = call;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
 }

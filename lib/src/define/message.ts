@@ -20,7 +20,7 @@ import {
   type FunctionRegistry,
   type RegisteredFunction,
 } from './functions.ts';
-import { given } from './given.ts';
+import { contextOf, given } from './given.ts';
 import { toStored, type Stored } from './stored.ts';
 
 export interface MessageOptions<S extends InputSchema> {
@@ -151,8 +151,7 @@ function deliverEntry(
   // The payload is made by targetsAt, from an input of this very type.
   const typed = deliver as (input: unknown, ctx: unknown) => unknown;
   const call = async (call: FunctionCall): Promise<Json> => {
-    const [input, { results: _, ...ctx }] = given(call);
-    return toStored(await typed(input, ctx), `the result of ${target}`);
+    return toStored(await typed(given(call).input, contextOf(call)), `the result of ${target}`);
   };
   return [functionAddress(definition, target, 'action'), { idempotent: false, call }];
 }
@@ -161,8 +160,8 @@ function checkEntry(
   definition: string,
   check: (ctx: FunctionContext) => unknown,
 ): [string, RegisteredFunction] {
-  const call = async ({ gid, branch, attempt, signal }: FunctionCall): Promise<undefined> => {
-    await check({ gid, branch, attempt, signal });
+  const call = async (asked: FunctionCall): Promise<undefined> => {
+    await check(contextOf(asked));
   };
   return [checkAddress(definition, functionAddress), { idempotent: false, call }];
 }

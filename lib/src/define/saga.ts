@@ -7,6 +7,7 @@
 import { inputReference, type Reference } from '../core/call-spec.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';
 import { planSaga, type SagaStepDefinition } from '../core/saga-plan.ts';
+import type { Json } from '../util/json.ts';
 import {
   checkDefinitionName,
   parseInput,
@@ -23,7 +24,7 @@ import {
   type FunctionRegistry,
   type RegisteredFunction,
 } from './functions.ts';
-import { given } from './given.ts';
+import { contextWith, given } from './given.ts';
 import { toStored, type Stored } from './stored.ts';
 
 export interface SagaOptions<S extends InputSchema> {
@@ -217,17 +218,19 @@ function functionsOf(definition: string, name: string, step: AnyStep): [string, 
   // The payload was made by `takes`, from what functions of these very types were given and gave back.
   const effect = step.do as (input: unknown, ctx: unknown) => unknown;
   const undo = step.undo as ((input: unknown, result: unknown, ctx: unknown) => unknown) | undefined;
-  const functions: [string, RegisteredFunction][] = [
-    [
-      functionAddress(definition, name, 'action'),
-      { idempotent, call: async (call) => toStored(await effect(...given(call)), `the result of ${name}`) },
-    ],
-  ];
-  if (undo === undefined) return functions;
-  const call = async (call: FunctionCall): Promise<undefined> => {
-    const [input, { results, ...ctx }] = given(call);
-    const { [name]: own, ...others } = results;
-    await undo(input, own, { ...ctx, results: others });
+  const action = async (call: FunctionCall): Promise<Json> => {
+    const { input, results } = given(call);
+    return toStored(await effect(input, contextWith(call, results)), `the result of ${name}`);
   };
-  return [...functions, [functionAddress(definition, name, 'compensate'), { idempotent, call }]];
+  const actionEntry: [string, RegisteredFunction] = [
+    functionAddress(definition, name, 'action'),
+    { idempotent, call: action },
+  ];
+  if (undo === undefined) return [actionEntry];
+  const compensate = async (call: FunctionCall): Promise<undefined> => {
+    const { input, results } = given(call);
+    const { [name]: own, ...others } = results;
+    await undo(input, own, contextWith(call, others));
+  };
+  return [actionEntry, [functionAddress(definition, name, 'compensate'), { idempotent, call: compensate }]];
 }

@@ -20,7 +20,7 @@ import {
   type FunctionRegistry,
   type RegisteredFunction,
 } from './functions.ts';
-import { given } from './given.ts';
+import { contextOf, given } from './given.ts';
 import { toStored, type Stored } from './stored.ts';
 
 export interface TccOptions<S extends InputSchema> {
@@ -154,7 +154,8 @@ function entry(
   // The payload is made by branchAt, from what functions of these very types were given and gave back.
   const typed = run as (...args: unknown[]) => unknown;
   const call = async (call: FunctionCall): Promise<Json> => {
-    const [input, { results, ...ctx }] = given(call);
+    const { input, results } = given(call);
+    const ctx = contextOf(call);
     const result = await (op === 'try' ? typed(input, ctx) : typed(input, results[branch], ctx));
     return toStored(result, `the result of ${branch}`);
   };
