@@ -15,7 +15,9 @@ export function failureOf(error: unknown): Failure {
   const known = code === undefined ? undefined : byCode.get(code);
   const detail = code === undefined ? messageOf(error) : `${code}: ${messageOf(error)}`;
   if (known !== undefined) return { ...known, detail };
-  if (code?.startsWith('HPE_')) return { failure: 'malformed', beforeSending: false, detail };
+  // llhttp's codes; undici passes its error on without one.
+  if (code?.startsWith('HPE_') || (error instanceof Error && error.name === 'HTTPParserError'))
+    return { failure: 'malformed', beforeSending: false, detail };
   // A handshake failed; every certificate error has a code of its own.
   if (code !== undefined && /^(ERR_(SSL|TLS)|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO)/.test(code)) {
     return { failure: 'tls', beforeSending: false, detail };
@@ -33,6 +35,7 @@ const byCode = new Map<string, Omit<Failure, 'detail'>>([
   ['EAI_AGAIN', { failure: 'dns', beforeSending: true }],
   ['EAI_FAIL', { failure: 'dns', beforeSending: true }],
   ['ENODATA', { failure: 'dns', beforeSending: true }],
+  ['EPROTO', { failure: 'tls', beforeSending: false }],
   ['ETIMEDOUT', { failure: 'timeout', beforeSending: false }],
   ['UND_ERR_CONNECT_TIMEOUT', { failure: 'timeout', beforeSending: true }],
   ['ECONNRESET', { failure: 'reset', beforeSending: false }],

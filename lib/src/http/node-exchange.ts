@@ -90,5 +90,5 @@ function follow(pending: PendingExchange, outgoing: ClientRequest, guard: Addres
     });
     response.on('close', () => pending.fail('truncated', 'the connection ended in mid-answer'));
   });
-  outgoing.on('close', () => pending.fail('reset', 'the connection ended without an answer'));
+  outgoing.on('close', () => pending.closed());
 }

@@ -95,7 +95,9 @@ export class PendingExchange {
     }
     if (status === 204 || status === 304) return;
     const length = headers['content-length'];
-    if (length !== undefined) {
+    if (length !== undefined && headers['transfer-encoding'] !== undefined) {
+      this.fail('malformed', 'the answer says two things about its length');
+    } else if (length !== undefined) {
       this.expected = Number(length);
       if (this.expected > this.maxResponseBytes) this.tooLarge();
     } else if (headers['transfer-encoding'] !== undefined) {
@@ -138,6 +140,11 @@ export class PendingExchange {
     if (beforeSending) this.sent = false;
     // A cut in mid-answer is told apart from a reset before one: it says more about what happened.
     this.fail(failure === 'reset' && this.status !== 0 ? 'truncated' : failure, detail);
+  }
+
+  /** The connection is gone, and no more of an answer comes. */
+  closed(): void {
+    if (this.status === 0) this.fail('reset', 'the connection ended without an answer');
   }
 
   fail(failure: HttpFailure, detail: string): void {

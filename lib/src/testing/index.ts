@@ -1,2 +1,7 @@
 /** `settle/testing`: for users who test what they build on Settle. Never part of a running service. */
 export { storeContract, type ContractRunner, type ContractStore } from '../store/contract.ts';
+export {
+  exchangeContract,
+  type ContractExchangeOptions,
+  type ExchangeContractRunner,
+} from '../http/contract.ts';
