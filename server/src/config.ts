@@ -21,7 +21,7 @@ import {
   type Option,
   type Parsed,
 } from './config-option.ts';
-import { flagOf, readFlags, unknownOption, valueOf } from './flags.ts';
+import { flagOf, readFlags, unknownName, valueOf } from './flags.ts';
 
 export interface Config {
   readonly host: string;
@@ -200,6 +200,11 @@ export const options: { readonly [Name in OptionName]: Option<Config[Name]> } = 
   }),
 };
 
+/** Every default. */
+export function defaultConfig(): Config {
+  return resolveConfig({ argv: [], env: {} }).config;
+}
+
 export const optionNames: readonly OptionName[] = Object.keys(options).filter(isOptionName);
 
 export interface Resolved {
@@ -280,7 +285,8 @@ function readKeys(path: string, read: (path: string) => string): ReadonlyMap<Opt
   }
   const keys = new Map<OptionName, unknown>();
   for (const [key, value] of Object.entries(content)) {
-    if (!isOptionName(key)) throw unknownOption(`"${key}" in ${path}`, optionNames, help, key);
+    if (!isOptionName(key))
+      throw unknownName({ subject: `"${key}" in ${path}`, name: key, kind: 'option' }, optionNames, help);
     keys.set(key, value);
   }
   return keys;

@@ -26,8 +26,8 @@ export function readFlags(
     if (token.kind !== 'option') continue;
     const name = names.get(token.name);
     if (name === undefined)
-      throw unknownOption(
-        token.rawName,
+      throw unknownName(
+        { subject: token.rawName, kind: 'option' },
         [...names.keys()].map((flag) => `--${flag}`),
         help,
       );
@@ -53,15 +53,17 @@ export function valueOf<T>(
   throw new SettleError('config_invalid', `${where} must be ${parsed.must}`, { next });
 }
 
-export function unknownOption(
-  what: string,
+/** `subject` is what was written, `name` the part of it that could be misspelt. */
+export function unknownName(
+  what: { readonly subject: string; readonly name?: string; readonly kind: 'option' | 'command' },
   known: readonly string[],
   help: string,
-  name = what,
 ): SettleError {
+  const { subject, name = subject, kind } = what;
   const close = nearest(name, known);
-  return new SettleError('config_invalid', `${what} is not an option`, {
-    next: close === undefined ? `${help} lists the options` : `Did you mean ${close}?`,
+  const article = kind === 'option' ? 'an' : 'a';
+  return new SettleError('config_invalid', `${subject} is not ${article} ${kind}`, {
+    next: close === undefined ? `${help} lists the ${kind}s` : `Did you mean ${close}?`,
   });
 }
 

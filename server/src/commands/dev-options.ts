@@ -1,0 +1,103 @@
+/** The options of `settle dev`. */
+import { choiceOption, integerOption, switchOption, textOption, type Option } from '../config-option.ts';
+import { flagOf, readFlags, valueOf } from '../flags.ts';
+
+export interface DevOptions {
+  readonly once: boolean;
+  /** 0: until Ctrl-C. */
+  readonly orders: number;
+  /** 0: drawn by chance, and printed. */
+  readonly seed: number;
+  readonly concurrency: number;
+  readonly faults: boolean;
+  readonly killCoordinator: boolean;
+  /** Empty: a temporary one, removed after a run in which everything held. */
+  readonly dir: string;
+  /** The first port that is tried. */
+  readonly port: number;
+  readonly settleMs: number;
+  readonly json: boolean;
+  readonly plant: string;
+}
+
+export const onceOrders = 2_000;
+
+const devOptions: { readonly [Name in keyof DevOptions]: Option<DevOptions[Name]> } = {
+  once: switchOption({
+    default: false,
+    doc: `End after --orders orders (${onceOrders} unless given) instead of running until Ctrl-C.`,
+  }),
+  orders: integerOption({
+    default: 0,
+    min: 0,
+    max: 10_000_000,
+    doc: 'How many orders to place; 0 for no end.',
+  }),
+  seed: integerOption({
+    default: 0,
+    min: 0,
+    max: 2 ** 31 - 1,
+    doc: 'The same seed gives the same orders and the same faults; 0 draws one and prints it.',
+  }),
+  concurrency: integerOption({ default: 64, min: 1, max: 1_000, doc: 'Orders under way at a time.' }),
+  faults: switchOption({
+    default: true,
+    doc: 'Inject refusals, lost answers, duplicates, 503s, and kills of services; --faults=false for none.',
+  }),
+  killCoordinator: switchOption({
+    default: false,
+    doc: 'Run the coordinator as a process of its own, and kill it (SIGKILL) several times during the run.',
+  }),
+  dir: textOption({
+    default: '',
+    hint: 'folder',
+    doc: 'Where the databases are; a second run goes on with them. Without it a temporary folder, removed after a run in which everything held.',
+  }),
+  port: integerOption({
+    default: 36_789,
+    min: 0,
+    max: 65_535,
+    doc: 'Port of the API on loopback, or the next free one.',
+  }),
+  settleMs: integerOption({
+    default: 60_000,
+    min: 100,
+    max: 3_600_000,
+    doc: 'Milliseconds to wait at the end until everything has settled.',
+  }),
+  json: switchOption({ default: false, doc: 'Print the final report as JSON; progress goes to stderr.' }),
+  // Not shown: proof that the check can fail.
+  plant: choiceOption({
+    choices: ['', ...['orders', 'stock', 'wallet'].flatMap((s) => [`${s}:skip-barrier`, `${s}:drop-undo`])],
+    default: '',
+    doc: 'Plant a defect in a service, to see the check find it.',
+  }),
+};
+
+const { plant: _, ...shown } = devOptions;
+export const shownDevOptions: Readonly<Record<string, Option<unknown>>> = shown;
+
+/** Throws `config_invalid` that names the flag. */
+export function readDevOptions(argv: readonly string[]): DevOptions {
+  const flags = readFlags(argv, devOptions, 'settle dev --help');
+  const value = <Name extends keyof DevOptions>(name: Name): DevOptions[Name] => {
+    const text = flags.get(name);
+    const option = devOptions[name];
+    return text === undefined ? option.default : valueOf(option.parse(text), `--${flagOf(name)}`);
+  };
+  const once = value('once');
+  const orders = value('orders');
+  return {
+    once,
+    orders: once && orders === 0 ? onceOrders : orders,
+    seed: value('seed'),
+    concurrency: value('concurrency'),
+    faults: value('faults'),
+    killCoordinator: value('killCoordinator'),
+    dir: value('dir'),
+    port: value('port'),
+    settleMs: value('settleMs'),
+    json: value('json'),
+    plant: value('plant'),
+  };
+}

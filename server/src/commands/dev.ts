@@ -1,0 +1,216 @@
+/** `settle dev`: orders settle across three services while things go wrong; at the end their databases are checked. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { connect, type Settle } from 'settle';
+import { statuses } from 'settle/core';
+import { createChaos, type Chaos } from '../demo/chaos.ts';
+import { checkConservation } from '../demo/check.ts';
+import { createDatabases, type ServiceName } from '../demo/databases.ts';
+import { startCoordinator, type DemoCoordinator } from '../demo/demo-coordinator.ts';
+import { startServices, type DemoServices } from '../demo/demo-services.ts';
+import { showLive } from '../demo/live-table.ts';
+import { describeReport, type DemoReport } from '../demo/report.ts';
+import { openShop, type Shop } from '../demo/shop.ts';
+import type { Defect } from '../demo/services/settings.ts';
+import { addCounts, createTally, settledOf, type Tally } from '../demo/tally.ts';
+import { createWorld, type World } from '../demo/world.ts';
+import { exitCodes, type ExitCode } from '../exit-codes.ts';
+import { stopSignal } from '../shutdown.ts';
+import { readDevOptions, type DevOptions } from './dev-options.ts';
+
+/** Milliseconds after which the demo's coordinator gives up a call: short, so that lost answers do not slow it down. */
+const callTimeoutMs = 500;
+/** An endless run has a world for so many orders; after that much is sold out. */
+const endlessOrders = 100_000;
+
+export async function devCommand(argv: readonly string[]): Promise<ExitCode> {
+  const options = readDevOptions(argv);
+  const seed = options.seed === 0 ? 1 + Math.floor(Math.random() * (2 ** 31 - 1)) : options.seed;
+  const dir = options.dir === '' ? mkdtempSync(join(tmpdir(), 'settle-dev-')) : resolve(options.dir);
+  mkdirSync(dir, { recursive: true });
+  const report = await run(options, seed, dir);
+  process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : describeReport(report)}\n`);
+  if (report.ok && options.dir === '') rmSync(dir, { recursive: true, force: true });
+  return report.ok ? exitCodes.done : exitCodes.broken;
+}
+
+async function run(options: DevOptions, seed: number, dir: string): Promise<DemoReport> {
+  const signal = stopSignal();
+  const surprise = surprises();
+  const tally = createTally();
+  const world = worldIn(dir, seed, options.orders === 0 ? endlessOrders : options.orders);
+  createDatabases(dir, world);
+  await using stage = await setStage(options, seed, dir, tally, surprise.report);
+  const { coordinator, services, settle } = stage;
+  const orders = options.orders === 0 ? undefined : options.orders;
+  announce(options, seed, coordinator, services);
+
+  const chaos = createChaos({
+    seed,
+    orders,
+    services: options.faults,
+    coordinator: options.killCoordinator,
+    kill: (victim) => {
+      if (victim === 'coordinator') {
+        tally.coordinatorKills++;
+        return coordinator.killAndRestart();
+      }
+      tally.restarts[victim]++;
+      return services.killAndRestart(victim);
+    },
+  });
+  let phase = 'placing orders';
+  const started = performance.now();
+  const live = showLive(options.json ? process.stderr : process.stdout, {
+    tally,
+    orders,
+    phase: () => phase,
+  });
+  const shop = openShop({
+    settle,
+    urls: services.urls,
+    world,
+    seed,
+    run: runName(),
+    orders,
+    concurrency: options.concurrency,
+    tally,
+    before: (sequence) => chaos.before(sequence),
+  });
+  void signal.asked.then(() => shop.stop());
+  void shop.taken.then(() => (phase = 'settling'));
+  try {
+    const unsettled = await Promise.race([surprise.raised, settled(shop, chaos, settle, options.settleMs)]);
+    const seconds = (performance.now() - started) / 1_000;
+    phase = 'checking';
+    live.stop();
+    await stage.stop();
+    const check = checkConservation(dir, shop.told());
+    const ok = check.holds && unsettled === 0 && shop.lost.length === 0;
+    const ordersPerSecond = settledOf(tally) / seconds;
+    return { ok, seed, seconds, ordersPerSecond, tally, unsettled, lost: shop.lost, check, dir };
+  } finally {
+    shop.giveUp();
+    live.stop();
+    signal.release();
+  }
+}
+
+/** Waits, a bounded time, until nothing is under way any more; gives back how much still is. */
+async function settled(shop: Shop, chaos: Chaos, settle: Settle, settleMs: number): Promise<number> {
+  await shop.taken;
+  const deadline = performance.now() + settleMs;
+  const timer = setTimeout(() => shop.giveUp(), settleMs);
+  try {
+    await shop.closed;
+    await chaos.settled();
+    for (;;) {
+      const open = await unfinished(settle);
+      if (open === 0 || performance.now() > deadline) return open;
+      await pause(100);
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const unfinishedStatuses = statuses.filter((s) => s !== 'committed' && s !== 'aborted' && s !== 'forgotten');
+
+async function unfinished(settle: Settle): Promise<number> {
+  let count = 0;
+  for await (const _ of settle.list({ status: unfinishedStatuses })) count++;
+  return count;
+}
+
+interface Stage extends AsyncDisposable {
+  readonly coordinator: DemoCoordinator;
+  readonly services: DemoServices;
+  readonly settle: Settle;
+  stop(): Promise<void>;
+}
+
+/** Starts the coordinator, then the services, which need its address. */
+async function setStage(
+  options: DevOptions,
+  seed: number,
+  dir: string,
+  tally: Tally,
+  onSurprise: (error: Error) => void,
+): Promise<Stage> {
+  const { port, killCoordinator: ownProcess, faults } = options;
+  const coordinator = await startCoordinator({ dir, port, callTimeoutMs, ownProcess, onSurprise });
+  try {
+    const services = await startServices({
+      dir,
+      seed,
+      faults,
+      coordinatorUrl: coordinator.url,
+      callTimeoutMs,
+      plant: plantOf(options.plant),
+      onCounts: (counts) => addCounts(tally, counts),
+      onSurprise,
+    });
+    const settle = connect(coordinator.url);
+    let stopped: Promise<void> | undefined;
+    const stopAll = async (): Promise<void> => {
+      await settle.close();
+      await coordinator.stop();
+      await services.stop();
+    };
+    const stop = (): Promise<void> => (stopped ??= stopAll());
+    return { coordinator, services, settle, stop, [Symbol.asyncDispose]: stop };
+  } catch (error) {
+    await coordinator.stop();
+    throw error;
+  }
+}
+
+/** The first child that ended although nobody wanted it to. */
+function surprises(): { readonly raised: Promise<never>; readonly report: (error: Error) => void } {
+  const { promise, reject } = Promise.withResolvers<never>();
+  // It may come while nobody waits for it; then whoever waits next hears of it.
+  promise.catch(() => undefined);
+  return { raised: promise, report: reject };
+}
+
+/** The world of a folder stays the one it began with. */
+function worldIn(dir: string, seed: number, orders: number): World {
+  const file = join(dir, 'world.json');
+  if (!existsSync(file)) writeFileSync(file, JSON.stringify({ seed, orders }));
+  // Written by this very function.
+  const begun = JSON.parse(readFileSync(file, 'utf8')) as { readonly seed: number; readonly orders: number };
+  return createWorld(begun.seed, begun.orders);
+}
+
+function plantOf(text: string): { readonly service: ServiceName; readonly defect: Defect } | undefined {
+  if (text === '') return undefined;
+  const [service, defect] = text.split(':');
+  // The option only takes such pairs.
+  return { service: service as ServiceName, defect: defect as Defect };
+}
+
+function announce(
+  options: DevOptions,
+  seed: number,
+  coordinator: DemoCoordinator,
+  services: DemoServices,
+): void {
+  const { orders, stock, wallet } = services.urls;
+  const screen = options.json ? process.stderr : process.stdout;
+  screen.write(
+    `coordinator ${coordinator.url}  orders ${orders}  stock ${stock}  wallet ${wallet}  seed ${seed}\n` +
+      `${options.orders === 0 ? 'placing orders until Ctrl-C' : `placing ${options.orders} orders`}${options.faults ? ', with faults' : ''}\n\n`,
+  );
+}
+
+/** Begins every gid; sorts by time. */
+function runName(): string {
+  return `order-${Date.now().toString(36)}`;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((done) => {
+    setTimeout(done, ms);
+  });
+}

@@ -1,0 +1,78 @@
+/**
+ * Invoice orders: the orders service as the producer of a two-phase message. It accepts the order in its own database
+ * and tells stock and wallet if and only if that committed.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import type { LocalTransactions, Settle } from 'settle';
+import type { Json } from 'settle/core';
+import type { HandlerRequest, HandlerResponse } from 'settle/participant';
+import type { SqliteBarrier } from 'settle/participant/sqlite';
+import { messageOf } from '../../message-of.ts';
+import { parseOrder } from './order-payload.ts';
+import { acceptAtOnce } from './orders.ts';
+
+export interface InvoicingOptions {
+  readonly barrier: SqliteBarrier<DatabaseSync>;
+  readonly coordinator: Settle;
+  readonly ownUrl: () => string;
+}
+
+/** Milliseconds after which the coordinator asks what became of a message nobody submitted. */
+const checkAfterMs = 1_000;
+
+export function invoicing(options: InvoicingOptions): (request: HandlerRequest) => Promise<HandlerResponse> {
+  return async (request) => {
+    const { gid, dies, stockUrl, walletUrl, order } = readInvoice(String(request.body));
+    try {
+      await options.coordinator
+        .message('invoice-order', { check: `${options.ownUrl()}/message/check`, checkAfterMs })
+        .to('stock', { deliver: `${stockUrl}/message`, payload: order })
+        .to('wallet', { deliver: `${walletUrl}/message`, payload: order })
+        .withLocalTransaction(
+          mortal(options.barrier, dies),
+          (db) => ({ ...acceptAtOnce(db, gid, parseOrder(order)) }),
+          { gid },
+        );
+      return { status: 200, headers: {}, body: '' };
+    } catch (error) {
+      return { status: 500, headers: { 'content-type': 'text/plain' }, body: messageOf(error) };
+    }
+  };
+}
+
+type Dies = 'never' | 'before-commit' | 'after-commit';
+
+/** Local transactions of a producer that goes away at the worst moment: nothing more comes from it for this message. */
+function mortal(barrier: SqliteBarrier<DatabaseSync>, dies: Dies): LocalTransactions<DatabaseSync> {
+  return {
+    async prepare<Value>(gid: string, work: (db: DatabaseSync) => Value | Promise<Value>): Promise<Value> {
+      if (dies === 'before-commit') throw new ProducerDied(dies);
+      const values: Value[] = [];
+      await barrier.prepare(gid, async (db) => void values.push(await work(db)));
+      const [value] = values;
+      if (dies === 'after-commit' || value === undefined) throw new ProducerDied(dies);
+      return value;
+    },
+  };
+}
+
+class ProducerDied extends Error {
+  override readonly name = 'ProducerDied';
+
+  constructor(when: string) {
+    super(`the producer died ${when}`);
+  }
+}
+
+interface Invoice {
+  readonly gid: string;
+  readonly dies: Dies;
+  readonly stockUrl: string;
+  readonly walletUrl: string;
+  readonly order: Json;
+}
+
+function readInvoice(body: string): Invoice {
+  // Written by the shop, in the same release.
+  return JSON.parse(body) as Invoice;
+}
