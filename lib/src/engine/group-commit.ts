@@ -1,15 +1,23 @@
 /**
- * Group commit (D6): everything that is ready goes down in one batch; what arrives meanwhile goes with the next.
- * Nobody waits for a timer. One batch is under way at a time, so a write never overtakes an earlier one.
+ * Group commit (D6): everything that is ready goes to the store together; nobody waits for a timer.
+ *
+ * A few batches of moderate size may be under way at once, so that the store works on one while the answers to another
+ * are still being worked through; what comes beyond that gathers for the next. Writes of one transaction never overtake
+ * each other all the same: its runner has one under way at a time (R2).
  */
 import { assert } from '../util/assert.ts';
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import type { PlantedBugs } from './planted-bugs.ts';
-import { batchMax, type Clock, type Observer, type Store, type Write, type WriteOutcome } from './ports.ts';
+import type { Clock, Observer, Store, Write, WriteOutcome } from './ports.ts';
 import type { StoreClock } from './store-clock.ts';
 
 /** `unknown`: the store did not say; the write may or may not stand there. */
 export type Written = WriteOutcome | { readonly kind: 'unknown'; readonly error: SettleError };
+
+/** Writes in one batch. */
+const writesPerBatchMax = 128;
+/** Batches under way. */
+const batchesMax = 4;
 
 interface Waiting {
   readonly write: Write;
@@ -23,7 +31,8 @@ export class GroupCommit {
   readonly #observe: Observer;
   readonly #bugs: PlantedBugs;
   #waiting: Waiting[] = [];
-  #state: 'idle' | 'gathering' | 'committing' = 'idle';
+  #gathering = false;
+  #underWay = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(store: Store, clock: Clock, storeClock: StoreClock, observe: Observer, bugs: PlantedBugs) {
@@ -40,20 +49,28 @@ export class GroupCommit {
 
   write(write: Write, settle: (written: Written) => void): void {
     this.#waiting.push({ write, settle });
-    if (this.#state !== 'idle') return;
-    this.#state = 'gathering';
+    if (this.#gathering || this.#underWay === batchesMax) return;
+    this.#gathering = true;
     if (this.#bugs.has('batch-by-timer')) this.#clock.schedule(5, () => this.#flush());
     else this.#clock.afterTurn(() => this.#flush());
   }
 
   /** Resolves when nothing waits and nothing is under way. */
   async idle(): Promise<void> {
-    if (this.#state !== 'idle') await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+    if (this.#isBusy()) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  #isBusy(): boolean {
+    return this.#gathering || this.#underWay > 0 || this.#waiting.length > 0;
   }
 
   #flush(): void {
-    this.#state = 'committing';
-    const group = this.#waiting.splice(0, batchMax);
+    this.#gathering = false;
+    while (this.#waiting.length > 0 && this.#underWay < batchesMax) this.#commit(this.#waiting.splice(0, writesPerBatchMax));
+  }
+
+  #commit(group: readonly Waiting[]): void {
+    this.#underWay++;
     const startedMs = this.#clock.monotonicMs();
     this.#store.commit(group.map(({ write }) => write)).then(
       ({ nowMs, outcomes }) => {
@@ -73,8 +90,9 @@ export class GroupCommit {
   #settle(group: readonly Waiting[], outcomeOf: (i: number) => Written): void {
     // What a callback writes in turn joins the next batch.
     group.forEach(({ settle }, i) => settle(outcomeOf(i)));
-    if (this.#waiting.length > 0) return this.#flush();
-    this.#state = 'idle';
+    this.#underWay--;
+    if (!this.#gathering) this.#flush();
+    if (this.#isBusy()) return;
     for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 }
