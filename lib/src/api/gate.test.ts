@@ -31,6 +31,7 @@ describe('the Host header', () => {
     'evil.test@localhost',
     'localhost@evil.test',
     '[::2]',
+    '[::1]evil.test',
     '[::1',
     ':36789',
     ['localhost', 'localhost'],

@@ -57,8 +57,9 @@ function isSameHost(origin: string, host: string | undefined): boolean {
   return host !== undefined && scheme > 0 && origin.slice(scheme + 3).toLowerCase() === host.toLowerCase();
 }
 
-/** `[::1]:80` and `[::1]` are `[::1]`; `Localhost:80` is `localhost`. */
+/** `[::1]:80` and `[::1]` are `[::1]`; `Localhost:80` is `localhost`. What is neither stays as it is, and unknown. */
 function hostNameOf(host: string): string {
   const end = host.startsWith('[') ? host.indexOf(']') + 1 : host.indexOf(':');
-  return (end <= 0 ? host : host.slice(0, end)).toLowerCase();
+  const isName = end <= 0 || (end < host.length && host.charAt(end) !== ':');
+  return (isName ? host : host.slice(0, end)).toLowerCase();
 }
