@@ -1,6 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Measured } from './load.ts';
 
 /** A process of the bench that told where it listens. */
 export interface Child {
@@ -17,6 +19,18 @@ export async function startModule(module: URL, args: readonly string[]): Promise
   });
   const [message] = (await Promise.race([once(child, 'message'), failed])) as [{ url: string }];
   return { url: message.url, process: child, stop: () => stop(child) };
+}
+
+/** Runs a module that measures, in a process of its own, and gives back what it sends. */
+export async function measureIn(module: URL, args: readonly (string | number)[]): Promise<Measured> {
+  const child = fork(fileURLToPath(module), args.map(String));
+  const failed = once(child, 'exit').then(([code]) => {
+    throw new Error(`${basename(module.pathname)} ended with ${code} before it had measured`);
+  });
+  failed.catch(() => undefined);
+  const [measured] = (await Promise.race([once(child, 'message'), failed])) as [Measured];
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  return measured;
 }
 
 export async function stop(child: ChildProcess): Promise<void> {

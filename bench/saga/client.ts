@@ -2,8 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { measure } from '../harness/load.ts';
 
-const [url = '', participants = '', kind = 'stored', inFlight = '64', durationMs = '8000', warmUpMs = '2500'] =
-  process.argv.slice(2);
+const [
+  url = '',
+  participants = '',
+  kind = 'stored',
+  inFlight = '64',
+  durationMs = '8000',
+  warmUpMs = '2500',
+] = process.argv.slice(2);
 
 const run = randomBytes(6).toString('hex');
 const step = (name: string): object => ({
@@ -11,7 +17,12 @@ const step = (name: string): object => ({
   action: { url: `${participants}/${kind}/${name}`, payload: { order: 4711, sku: 'A-1001', quantity: 2 } },
   compensation: { url: `${participants}/${kind}/undo-${name}` },
 });
-const rest = JSON.stringify({ pattern: 'saga', name: 'bench', waitMs: 30_000, steps: [step('reserve'), step('charge')] });
+const rest = JSON.stringify({
+  pattern: 'saga',
+  name: 'bench',
+  waitMs: 30_000,
+  steps: [step('reserve'), step('charge')],
+});
 
 const measured = await measure({
   url,
@@ -26,4 +37,4 @@ const measured = await measure({
   },
 });
 process.send?.(measured);
-process.disconnect?.();
+process.disconnect();

@@ -1,22 +1,20 @@
 /**
  * bench/saga: a saga of two HTTP steps, durable on SQLite; the client submits and waits for the outcome.
  * Client, coordinator and participants are separate processes. The reference runs in the same run, each figure is
- * the median of the rounds, and the ratio is what counts.
+ * the median of the rounds, and the ratio is what counts. Peers, if asked for, take their turn in every round.
  *
  *   npm run bench -- saga [--rounds 3] [--seconds 8] [--in-flight 1,64,256] [--peers restate,dbos]
  */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type Child, startModule } from '../harness/child.ts';
+import { type Child, measureIn, startModule } from '../harness/child.ts';
 import type { Measured } from '../harness/load.ts';
 import { fixed, machine, table, whole } from '../harness/report.ts';
 import { startServe } from '../harness/serve.ts';
-import { measurePeers } from './peers.ts';
+import type { Peer } from './peers/peer.ts';
+import { openPeers } from './peers.ts';
 
 const { values } = parseArgs({
   options: {
@@ -33,22 +31,27 @@ const levels = values['in-flight'].split(',').map(Number);
 
 interface Contender {
   readonly name: string;
-  readonly kind: 'stored' | 'plain';
-  start(folder: string): Promise<Child>;
+  /** Undefined for one that is left out. */
+  measure(inFlight: number): Promise<Measured | undefined>;
 }
 
-const contenders: readonly Contender[] = [
-  {
-    name: 'reference',
-    kind: 'stored',
-    start: (folder) => startModule(new URL('reference.ts', import.meta.url), [join(folder, 'reference.db')]),
-  },
-  { name: 'settle', kind: 'stored', start: (folder) => startServe(join(folder, 'settle.db')) },
-  { name: 'settle, no barrier', kind: 'plain', start: (folder) => startServe(join(folder, 'settle.db')) },
-];
-
-console.log(`bench saga: ${machine()}; ${rounds} rounds of ${durationMs / 1_000} s, the first ${warmUpMs / 1_000} s not counted`);
+const peers = await openPeers(values.peers.split(',').filter((name) => name !== ''));
+console.log(
+  `bench saga: ${machine()}; ${rounds} rounds of ${durationMs / 1_000} s, the first ${warmUpMs / 1_000} s not counted`,
+);
 const participants = await startModule(new URL('participants.ts', import.meta.url), []);
+
+const contenders: readonly Contender[] = [
+  coordinator('reference', 'stored', (folder) =>
+    startModule(new URL('reference.ts', import.meta.url), [join(folder, 'reference.db')]),
+  ),
+  coordinator('settle', 'stored', (folder) => startServe(join(folder, 'settle.db'))),
+  coordinator('settle, no barrier', 'plain', (folder) => startServe(join(folder, 'settle.db'))),
+  ...peers.ready.map(beside),
+];
+/** Peers that gave no figures, with the reason; ours always do, or the bench fails. */
+const leftOut = new Map(peers.missing.map(({ name, reason }) => [name, reason]));
+
 const results = new Map<string, Measured[]>();
 const total = rounds * levels.length * contenders.length;
 let done = 0;
@@ -56,50 +59,83 @@ let done = 0;
 for (let round = 0; round < rounds; round++) {
   for (const inFlight of levels) {
     for (const contender of contenders) {
-      const measured = await measureOnce(contender, inFlight);
+      done++;
+      const measured = await contender.measure(inFlight);
+      if (measured === undefined) continue;
       const key = `${contender.name} ${inFlight}`;
       results.set(key, [...(results.get(key) ?? []), measured]);
-      console.log(`${++done}/${total}  ${key}: ${whole(measured.perSecond)}/s  p99 ${fixed(measured.p99Ms)} ms`);
+      console.log(
+        `${done}/${total}  ${key}: ${whole(measured.perSecond)}/s  p99 ${fixed(measured.p99Ms)} ms`,
+      );
     }
   }
 }
 await participants.stop();
 
 console.log('\n' + report());
-if (values.peers !== '') console.log('\n' + (await measurePeers(values.peers.split(','), levels, durationMs)));
+for (const { name, about } of peers.ready) console.log(`\n${name}: ${about}`);
+for (const [name, reason] of leftOut) console.log(`\n${name} was left out: ${reason}`);
 
-async function measureOnce(contender: Contender, inFlight: number): Promise<Measured> {
+function coordinator(
+  name: string,
+  kind: 'stored' | 'plain',
+  start: (folder: string) => Promise<Child>,
+): Contender {
+  return { name, measure: (inFlight) => measureOnce(start, kind, inFlight) };
+}
+
+/** Without it the bench goes on: what was measured so far is not to be lost because of somebody else. */
+function beside(peer: Peer): Contender {
+  const measure = async (inFlight: number): Promise<Measured | undefined> => {
+    if (leftOut.has(peer.name)) return undefined;
+    try {
+      return await peer.measure({ participants: participants.url, inFlight, durationMs, warmUpMs });
+    } catch (error) {
+      leftOut.set(peer.name, error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
+  };
+  return { name: peer.name, measure };
+}
+
+async function measureOnce(
+  start: (folder: string) => Promise<Child>,
+  kind: 'stored' | 'plain',
+  inFlight: number,
+): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), 'settle-bench-'));
-  const coordinator = await contender.start(folder);
+  const child = await start(folder);
   try {
-    return await load(coordinator.url, contender.kind, inFlight);
+    const args = [child.url, participants.url, kind, inFlight, durationMs, warmUpMs];
+    return await measureIn(new URL('client.ts', import.meta.url), args);
   } finally {
-    await coordinator.stop();
+    await child.stop();
     rmSync(folder, { recursive: true });
   }
 }
 
-async function load(url: string, kind: string, inFlight: number): Promise<Measured> {
-  const args = [url, participants.url, kind, inFlight, durationMs, warmUpMs].map(String);
-  const client = fork(fileURLToPath(new URL('client.ts', import.meta.url)), args);
-  const failed = once(client, 'exit').then(([code]) => {
-    throw new Error(`the load ended with ${code}`);
-  });
-  failed.catch(() => undefined);
-  const [measured] = (await Promise.race([once(client, 'message'), failed])) as [Measured];
-  return measured;
-}
-
 function report(): string {
-  const rows = [['in flight', 'contender', 'sagas/s', 'of reference', 'p50 ms', 'p99 ms', 'p99 of reference']];
+  const rows = [
+    ['in flight', 'contender', 'sagas/s', 'of reference', 'p50 ms', 'p99 ms', 'p99 of reference'],
+  ];
   for (const inFlight of levels) {
     const reference = median(`reference ${inFlight}`);
     for (const { name } of contenders) {
+      if (leftOut.has(name)) continue;
       const ours = median(`${name} ${inFlight}`);
       const share = `${fixed((ours.perSecond / reference.perSecond) * 100, 0)} %`;
       const tail = `${fixed(ours.p99Ms / reference.p99Ms)}x`;
-      rows.push([String(inFlight), name, whole(ours.perSecond), share, fixed(ours.p50Ms), fixed(ours.p99Ms), tail]);
+      rows.push([
+        String(inFlight),
+        name,
+        whole(ours.perSecond),
+        share,
+        fixed(ours.p50Ms),
+        fixed(ours.p99Ms),
+        tail,
+      ]);
     }
+    for (const name of leftOut.keys()) rows.push([String(inFlight), name, 'left out']);
   }
   return table(rows);
 }

@@ -17,7 +17,9 @@ interface Submitted {
 }
 
 const db = new DatabaseSync(process.argv[2] ?? ':memory:');
-db.exec('pragma journal_mode = wal; pragma synchronous = full; create table t (gid text primary key, body text, state text)');
+db.exec(
+  'pragma journal_mode = wal; pragma synchronous = full; create table t (gid text primary key, body text, state text)',
+);
 const insert = db.prepare('insert into t (gid, body, state) values (?, ?, ?)');
 const update = db.prepare('update t set state = ? where gid = ?');
 
@@ -45,7 +47,12 @@ async function call(url: string, payload: unknown): Promise<void> {
   let pool = pools.get(origin);
   if (pool === undefined) pools.set(origin, (pool = new Pool(origin, { connections: 256, pipelining: 1 })));
   const headers = { 'content-type': 'application/json' };
-  const { statusCode, body } = await pool.request({ path: pathname, method: 'POST', headers, body: JSON.stringify(payload) });
+  const { statusCode, body } = await pool.request({
+    path: pathname,
+    method: 'POST',
+    headers,
+    body: JSON.stringify(payload),
+  });
   await body.text();
   if (statusCode !== 200) throw new Error(`status ${statusCode}`);
 }
@@ -64,7 +71,10 @@ const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) =>
   request.on('end', () => {
     handle(Buffer.concat(chunks).toString()).then(
       (answer) => {
-        response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(answer) });
+        response.writeHead(200, {
+          'content-type': 'application/json',
+          'content-length': Buffer.byteLength(answer),
+        });
         response.end(answer);
       },
       (error: unknown) => response.writeHead(500).end(String(error)),
