@@ -16,7 +16,8 @@ const rows = [...text.matchAll(/^\| `(\w+)` \| (\d+) \| (.+) \| (.+) \|$/gm)].ma
 
 describe('docs/reference/errors.md', () => {
   test('has every code once, and no other', () => {
-    expect(rows.map(({ code }) => code).toSorted()).toEqual([...errorCodes].toSorted());
+    expect(new Set(rows.map(({ code }) => code))).toEqual(new Set(errorCodes));
+    expect(rows).toHaveLength(errorCodes.length);
   });
 
   test.each(errorCodes)('gives %s the status it has, a meaning and something to do', (code) => {

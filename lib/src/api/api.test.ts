@@ -45,7 +45,7 @@ describe('submit', () => {
     participants.on('reserve/action', silence);
     const { status, json, headers } = await ask('POST', '/v1/transactions', saga(undefined));
     expect([status, json['status']]).toEqual([202, 'running']);
-    expect(headers['location']).toBe(`/v1/transactions/${String(json['gid'])}`);
+    expect(headers['location']).toBe(`/v1/transactions/${json['gid'] as string}`);
   });
 
   it('is idempotent by gid, and names the first difference of another body', async () => {
@@ -224,7 +224,7 @@ describe('reading', () => {
     expect(await gids('?name=other')).toEqual([]);
     const first = (await ask('GET', '/v1/transactions?limit=3')).json;
     expect(first['items']).toHaveLength(3);
-    expect(await gids(`?limit=3&cursor=${encodeURIComponent(String(first['next']))}`)).toHaveLength(1);
+    expect(await gids(`?limit=3&cursor=${encodeURIComponent(first['next'] as string)}`)).toHaveLength(1);
   });
 });
 

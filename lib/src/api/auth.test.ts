@@ -11,10 +11,11 @@ const keys: readonly ApiKey[] = [
   { name: 'ops', sha256: Buffer.from(sha256(second)).toString('hex').toUpperCase() },
 ];
 
-describe('authenticator', () => {
-  const actorOf = (authorization: string | undefined, which = keys): string =>
-    authenticator(which)(requestOf('GET', '/v1/legal', undefined, { headers: { authorization } }));
+function actorOf(authorization: string | undefined, which = keys): string {
+  return authenticator(which)(requestOf('GET', '/v1/legal', undefined, { headers: { authorization } }));
+}
 
+describe('authenticator', () => {
   it('knows who asks by the key, plain or as a digest', () => {
     expect([actorOf(`Bearer ${first}`), actorOf(`bearer  ${second} `)]).toEqual(['shop', 'ops']);
   });
@@ -60,13 +61,9 @@ describe('the api with keys', () => {
     'answers $method $path only to a key, unless it is open',
     async ({ method, path, access }) => {
       const { ask } = await apiWorld({ keys });
-      const { status, headers, json } = await ask(method, path.replace('{gid}', 'nobody'));
-      if (access === 'open') return expect(status).toBe(200);
-      expect([status, json['code'], headers['www-authenticate']]).toEqual([
-        401,
-        'unauthenticated',
-        'Bearer realm="settle"',
-      ]);
+      const { status, headers } = await ask(method, path.replace('{gid}', 'nobody'));
+      expect(status).toBe(access === 'open' ? 200 : 401);
+      expect(headers['www-authenticate']).toBe(access === 'open' ? undefined : 'Bearer realm="settle"');
     },
   );
 

@@ -49,7 +49,8 @@ describe('fetchHandler', () => {
     const { api, hub } = await apiWorld();
     const response = await fetchHandler(api)(new Request(`${base}/v1/events`));
     const reader = response.body?.getReader();
-    expect(new TextDecoder().decode((await reader?.read())?.value)).toContain('retry:');
+    const first: { readonly value?: Uint8Array | undefined } | undefined = await reader?.read();
+    expect(new TextDecoder().decode(first?.value)).toContain('retry:');
     expect(hub.subscribers).toBe(1);
     await reader?.cancel();
     expect(hub.subscribers).toBe(0);

@@ -74,10 +74,11 @@ describe('the Origin header', () => {
   });
 });
 
-describe('the media type of a body', () => {
-  const check = (type: string | readonly string[] | undefined) => () =>
-    checkMediaType(requestOf('POST', '/', {}, { headers: { 'content-type': type } }));
+function check(type: string | readonly string[] | undefined): () => void {
+  return () => checkMediaType(requestOf('POST', '/', {}, { headers: { 'content-type': type } }));
+}
 
+describe('the media type of a body', () => {
   it.each([
     'application/json',
     'Application/JSON',

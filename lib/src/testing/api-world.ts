@@ -11,7 +11,7 @@ export interface ApiWorld extends EngineWorld {
   /** What `onError` was told. */
   readonly defects: { readonly error: unknown; readonly id: string }[];
   /** Sends a request from a well-behaved client, save for what `more` says; virtual time passes until the answer. */
-  ask(method: string, path: string, body?: Json, more?: Partial<ApiRequest>): Promise<Answer>;
+  readonly ask: (method: string, path: string, body?: Json, more?: Partial<ApiRequest>) => Promise<Answer>;
 }
 
 export interface Answer {

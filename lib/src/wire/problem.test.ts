@@ -4,6 +4,10 @@ import { codeOf, fromProblem, retryAfterSeconds, statusOf, toProblem } from './p
 import { parse } from './schema.ts';
 import { problemSchema } from './transaction.ts';
 
+function after(retryAfterMs: number): number | undefined {
+  return retryAfterSeconds(toProblem(new SettleError('overloaded', 'what', { retryAfterMs })));
+}
+
 describe('a problem', () => {
   it.each(errorCodes)('of code %s comes back as the error it was', (code) => {
     const error = new SettleError(code, 'what happened', {
@@ -42,8 +46,6 @@ describe('a problem', () => {
   });
 
   it('says when to ask again in whole seconds, at least one, where that can help', () => {
-    const after = (retryAfterMs: number): unknown =>
-      retryAfterSeconds(toProblem(new SettleError('overloaded', 'what', { retryAfterMs })));
     expect([after(0), after(1), after(1_000), after(1_001)]).toEqual([1, 1, 1, 2]);
     expect(retryAfterSeconds(toProblem(new SettleError('unavailable', 'what')))).toBe(1);
     expect(retryAfterSeconds(toProblem(new SettleError('gid_conflict', 'what')))).toBeUndefined();

@@ -71,7 +71,7 @@ describe('a definition', () => {
       const body: unknown = JSON.parse(JSON.stringify(submitBody(request)));
       const parsed = parse(submitSchema, body);
       expect(parsed).toMatchObject({ kind: 'valid' });
-      if (parsed.kind === 'valid') expect(toSubmit(parsed.value)).toEqual(request);
+      expect(parsed.kind === 'valid' && toSubmit(parsed.value)).toEqual(request);
     },
   );
 
