@@ -46,6 +46,7 @@ export class Destination {
   #active = 0;
   #waiting: (() => void)[] = [];
   #circuit: Circuit = { kind: 'closed', failures: 0 };
+  #draining = false;
 
   constructor(name: string, clock: Clock, observe: Observer, limits: CircuitLimits, forget: () => void) {
     this.#name = name;
@@ -91,13 +92,17 @@ export class Destination {
     }
   }
 
+  /** One loop, however many of those it starts end or skip at once: each would otherwise start the next one inside itself. */
   #drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
     while (this.#hasRoom()) {
       const start = this.#waiting.shift();
-      if (start === undefined) return;
+      if (start === undefined) break;
       this.#active++;
       start();
     }
+    this.#draining = false;
   }
 
   #answered(): void {

@@ -1,0 +1,154 @@
+import { describe, expect, it } from 'vitest';
+import type { EngineEvent } from '../observe/events.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import { Destinations, type Destination } from './destinations.ts';
+import { engineLimits, type EngineLimits } from './limits.ts';
+
+interface World {
+  readonly clock: VirtualClock;
+  readonly events: EngineEvent[];
+  readonly destinations: Destinations;
+  readonly shop: Destination;
+  /** The names of the calls that have started. */
+  readonly started: string[];
+  enter(...names: readonly string[]): void;
+}
+
+function world(limits: Partial<EngineLimits> = {}): World {
+  const clock = new VirtualClock();
+  const events: EngineEvent[] = [];
+  const destinations = new Destinations(clock, (event) => events.push(event), { ...engineLimits, ...limits });
+  const shop = destinations.of('http://shop');
+  const started: string[] = [];
+  return {
+    clock,
+    events,
+    destinations,
+    shop,
+    started,
+    enter(...names) {
+      for (const name of names) shop.enter(() => started.push(name));
+    },
+  };
+}
+
+const circuits = ({ events }: World): readonly string[] =>
+  events.flatMap((event) => (event.kind === 'circuit' ? [event.state] : []));
+
+describe('the concurrency limit of a destination', () => {
+  it('starts no more calls than its limit, and the others in the order they came', () => {
+    const at = world({ callsPerDestinationMax: 2 });
+    at.enter('a', 'b', 'c', 'd');
+    expect(at.started).toEqual(['a', 'b']);
+    at.shop.ended('answered');
+    expect(at.started).toEqual(['a', 'b', 'c']);
+    at.shop.ended('answered');
+    expect(at.started).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('lets nobody overtake those who wait', () => {
+    const at = world({ callsPerDestinationMax: 1 });
+    at.enter('a', 'b');
+    at.shop.enter(() => at.started.push('c'));
+    at.shop.ended('answered');
+    expect(at.started).toEqual(['a', 'b']);
+  });
+
+  it('gives a turn that was not used to the next one', () => {
+    const at = world({ callsPerDestinationMax: 1 });
+    at.enter('a');
+    at.shop.enter(() => at.shop.skipped());
+    at.enter('c');
+    at.shop.ended('answered');
+    expect(at.started).toEqual(['a', 'c']);
+  });
+
+  it('does not run out of stack when tens of thousands give their turn back', () => {
+    const at = world({ callsPerDestinationMax: 1 });
+    at.enter('a');
+    for (let i = 0; i < 50_000; i++) at.shop.enter(() => at.shop.skipped());
+    at.enter('z');
+    at.shop.ended('answered');
+    expect(at.started).toEqual(['a', 'z']);
+  });
+
+  it('holds up no other destination', () => {
+    const at = world({ callsPerDestinationMax: 1 });
+    at.enter('a', 'b');
+    at.destinations.of('http://bank').enter(() => at.started.push('elsewhere'));
+    expect(at.started).toEqual(['a', 'elsewhere']);
+  });
+});
+
+describe('the circuit of a destination', () => {
+  const limits = { circuitFailures: 3, circuitPauseMs: 500, circuitPauseMaxMs: 1_500 };
+
+  function opened(): World {
+    const at = world(limits);
+    at.enter('a', 'b', 'c');
+    for (let i = 0; i < 3; i++) at.shop.ended('silent');
+    return at;
+  }
+
+  it('opens after as many silent calls in a row as its limit, and says so', () => {
+    const at = world(limits);
+    at.enter('a', 'b', 'c', 'd');
+    at.shop.ended('silent');
+    at.shop.ended('silent');
+    at.shop.ended('answered');
+    at.shop.ended('silent');
+    expect(circuits(at)).toEqual([]);
+    expect(circuits(opened())).toEqual(['open']);
+  });
+
+  it('lets one call find out after its pause, and all others when that one is answered', async () => {
+    const at = opened();
+    at.enter('d', 'e', 'f');
+    await at.clock.advance(499);
+    expect(at.started).toEqual(['a', 'b', 'c']);
+    await at.clock.advance(1);
+    expect(at.started).toEqual(['a', 'b', 'c', 'd']);
+    at.shop.ended('answered');
+    expect(at.started).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+    expect(circuits(at)).toEqual(['open', 'closed']);
+  });
+
+  it('doubles its pause up to a limit for as long as nobody answers', async () => {
+    const at = opened();
+    at.enter('1', '2', '3', '4');
+    const pauses: number[] = [];
+    for (let before = at.started.length, openedMs = 0; pauses.length < 4; before++) {
+      while (at.started.length === before) await at.clock.advance(1);
+      pauses.push(at.clock.monotonicMs() - openedMs);
+      openedMs = at.clock.monotonicMs();
+      at.shop.ended('silent');
+    }
+    expect(pauses).toEqual([500, 1_000, 1_500, 1_500]);
+  });
+
+  it('closes when a call that left before it opened is answered after all', () => {
+    const at = world(limits);
+    at.enter('a', 'b', 'c', 'd');
+    for (let i = 0; i < 3; i++) at.shop.ended('silent');
+    at.shop.ended('answered');
+    at.enter('e');
+    expect(at.started).toContain('e');
+    expect(circuits(at)).toEqual(['open', 'closed']);
+  });
+});
+
+describe('the destinations', () => {
+  it('forget one at which nothing is under way and nothing went wrong', () => {
+    const at = world();
+    at.enter('a');
+    at.shop.ended('answered');
+    expect(at.destinations.of('http://shop')).not.toBe(at.shop);
+  });
+
+  it('remember one that did not answer', () => {
+    const at = world();
+    at.enter('a');
+    at.shop.ended('silent');
+    expect(at.destinations.of('http://shop')).toBe(at.shop);
+  });
+});
