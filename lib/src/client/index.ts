@@ -1,6 +1,6 @@
 /** `settle`: transactions defined as code or made of URLs, and the verbs that run them. */
 export { connect, type ConnectOptions } from './connect.ts';
-export type { LocalTransactions, Sent } from './local-transaction.ts';
+export type { LocalTransactions, LocalValue, Sent } from './local-transaction.ts';
 export type { MessageBuilder, MessageTarget, MessageUrlOptions, Sendable } from './message-builder.ts';
 export type { AbortedOutcome, TransactionOutcome } from './outcome.ts';
 export { patienceDefault, type Patience } from './patience.ts';

@@ -13,14 +13,19 @@
  */
 import type { Coordinator } from '../core/coordinator.ts';
 import type { Gid } from '../core/ids.ts';
+import type { TransactionView } from '../core/patterns.ts';
 import type { MessageDefinition } from '../core/message-plan.ts';
+import type { Json } from '../util/json.ts';
 import { outcomeOf, type TransactionOutcome } from './outcome.ts';
 import type { SubmitOptions } from './settle.ts';
 import { waitForEnd } from './wait.ts';
 
+/** What a local transaction gives back is kept beside its row, so it is JSON, or nothing. */
+export type LocalValue = Json | undefined | void;
+
 /** What is needed of a barrier: a local transaction that also writes the row by which the check-back is answered. */
 export interface LocalTransactions<Tx> {
-  prepare<Value>(gid: Gid, work: (tx: Tx) => Value | Promise<Value>): Promise<Value>;
+  prepare<Value extends LocalValue>(gid: Gid, work: (tx: Tx) => Value | Promise<Value>): Promise<Value>;
 }
 
 export interface Sent<Value, Results> {
@@ -29,14 +34,14 @@ export interface Sent<Value, Results> {
   readonly message: TransactionOutcome<Results>;
 }
 
-export type SendWithTransaction = <Tx, Value, Results>(
+export type SendWithTransaction = <Tx, Value extends LocalValue, Results>(
   definition: MessageDefinition,
   transactions: LocalTransactions<Tx>,
   work: (tx: Tx) => Value | Promise<Value>,
   options: SubmitOptions | undefined,
 ) => Promise<Sent<Value, Results>>;
 
-export async function sendWithTransaction<Tx, Value, Results>(
+export async function sendWithTransaction<Tx, Value extends LocalValue, Results>(
   coordinator: Pick<Coordinator, 'submit' | 'commit' | 'act' | 'get'>,
   gid: Gid,
   definition: MessageDefinition,
@@ -63,7 +68,7 @@ export async function sendWithTransaction<Tx, Value, Results>(
   }
 }
 
-async function locally<Tx, Value>(
+async function locally<Tx, Value extends LocalValue>(
   coordinator: Pick<Coordinator, 'act'>,
   gid: Gid,
   transactions: LocalTransactions<Tx>,
@@ -93,7 +98,7 @@ export async function abortAfter(
   gid: Gid,
   error: unknown,
   waitMs = 0,
-): Promise<ReturnType<Coordinator['act']> extends Promise<infer View> ? View : never> {
+): Promise<TransactionView> {
   const reason = (error instanceof Error ? error.message : String(error)).slice(0, 500) || 'it threw';
   try {
     return await coordinator.act(gid, { action: 'abort', reason, actor: 'client' }, { waitMs });

@@ -3,7 +3,7 @@ import type { RetryPolicy } from '../core/retry-policy.ts';
 import { SettleError } from '../util/errors.ts';
 import type { Json } from '../util/json.ts';
 import { toStored } from '../define/stored.ts';
-import type { LocalTransactions, Sent, SendWithTransaction } from './local-transaction.ts';
+import type { LocalTransactions, LocalValue, Sent, SendWithTransaction } from './local-transaction.ts';
 import type { TransactionOutcome } from './outcome.ts';
 import type { SubmitOptions } from './settle.ts';
 
@@ -43,7 +43,7 @@ export interface Sendable<Results = Readonly<Record<string, Json>>> {
    * AggregateError of both); with what the local transaction threw when its outcome is not known: then the check-back
    * decides. It does not run `work` again when the gid is used again; it gives the first result.
    */
-  withLocalTransaction<Tx, Value>(
+  withLocalTransaction<Tx, Value extends LocalValue>(
     transactions: LocalTransactions<Tx>,
     work: (tx: Tx) => Value | Promise<Value>,
     options?: SubmitOptions,

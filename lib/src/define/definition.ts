@@ -1,5 +1,6 @@
 /** What every definition as code has in common, whatever its pattern. */
 import type { BranchName, Gid } from '../core/ids.ts';
+import type { Op } from '../core/outcome.ts';
 import type { Definition, Pattern } from '../core/patterns.ts';
 import { SettleError, type InputIssue } from '../util/errors.ts';
 import type { Json } from '../util/json.ts';
@@ -25,6 +26,8 @@ export interface CodeDefinition<Input, Results> {
 export interface FunctionContext {
   readonly gid: Gid;
   readonly branch: BranchName;
+  /** With gid and branch it names this very operation: what a barrier wants to know. */
+  readonly op: Op;
   /** Counts from 1. Above 1 an earlier attempt may have happened. */
   readonly attempt: number;
   /** Aborts when the time of this attempt is up. */

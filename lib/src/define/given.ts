@@ -40,6 +40,7 @@ const noResults: GivenResults = {};
 class Context implements FunctionContext {
   readonly gid: FunctionContext['gid'];
   readonly branch: FunctionContext['branch'];
+  readonly op: FunctionContext['op'];
   readonly attempt: number;
   readonly results: GivenResults;
   readonly #call: FunctionCall;
@@ -47,6 +48,7 @@ class Context implements FunctionContext {
   constructor(call: FunctionCall, results: GivenResults) {
     this.gid = call.gid;
     this.branch = call.branch;
+    this.op = call.op;
     this.attempt = call.attempt;
     this.results = results;
     this.#call = call;
