@@ -193,7 +193,7 @@ export class Runner {
 
   /** What may be told to others: never a decision that is not durable yet. */
   view(detail: 'branches' | 'history' = 'branches'): TransactionView {
-    const { state, history } = this.isSettled ? this.#now : this.#durable;
+    const { state, history } = this.isSettled || this.#isGivingBack ? this.#now : this.#durable;
     const reason = 'reason' in state ? { reason: state.reason } : {};
     const view: TransactionView = {
       gid: this.gid,
@@ -209,10 +209,19 @@ export class Runner {
     return detail === 'history' ? { ...view, history } : view;
   }
 
-  /** Calls back after each durable change and when the standing changes. Returns what ends it. */
+  /** Only what holds no decision that is not durable is given back; until that is written nothing was told since. */
+  get #isGivingBack(): boolean {
+    const write = this.#saving?.write;
+    return this.#unsaved === 'nothing' && this.#standing === 'owned' && write?.kind === 'update' && write.nextEpoch === 0;
+  }
+
+  /** Calls back when {@link view} may say something new, and when the standing changes. Returns what ends it. */
   watch(watcher: () => void): () => void {
     this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    return () => {
+      // Nobody waits any more for what may not need this memory.
+      if (this.#watchers.delete(watcher) && this.#watchers.size === 0) this.pump();
+    };
   }
 
   /** A decision of the initiator or an operator. It is durable once {@link isSettled}. */
@@ -298,6 +307,8 @@ export class Runner {
     for (const effect of effects(this.plan, this.#now.state)) {
       if (effect.kind === 'wake') wakeAtMs = effect.at;
       else if (!this.#turns.has(effect.branch) && !this.#pauses.has(effect.branch)) this.#enter(effect);
+      // A call that cannot be made is answered on the spot: it may decide against those that stood beside it (R1).
+      if (!this.#mayLeave()) return;
     }
     this.#wakeAt(wakeAtMs);
   }
@@ -363,6 +374,8 @@ export class Runner {
     this.#apply({ kind: 'outcome', at, branch, op, outcome }, this.#weightOf(outcome, repeatable));
     if (outcome.kind !== 'done' && this.#isWanted(effect)) this.#pause(effect, outcome);
     this.pump();
+    // An answer that needs no write is news all the same: a client may wait for its try to be answered.
+    if (this.isSettled) this.#tellWatchers();
   }
 
   /** D3: an answer that a repeat gives again need not be written before what rests on it. */
@@ -419,7 +432,7 @@ export class Runner {
     this.#send({
       write: {
         kind: 'update',
-        ...this.#fields(next, then === 'keep' ? nowMs : (this.#nextDueMs() ?? nowMs)),
+        ...this.#fields(next, then === 'keep' ? nowMs : this.#nextDueMs()),
         revision: this.#revision,
         epoch: this.#owner,
         nextEpoch: then === 'keep' ? this.#world.epoch() : 0,
@@ -487,6 +500,7 @@ export class Runner {
   /** R4 */
   #readBackIn(saving: Saving, pauseMs: number): void {
     this.#world.clock.schedule(pauseMs, () => {
+      if (this.#standing === 'lost') return;
       this.#world.store.load(this.gid).then(
         (stored) => this.#readBack(saving, stored),
         () => this.#readBackIn(saving, Math.min(pauseMs * 2, readBackPauseMaxMs)),
@@ -511,14 +525,18 @@ export class Runner {
   /** Nothing to do for a while: out of memory, back when it is due. */
   #giveBackIfIdle(): void {
     if (this.#turns.size > 0 || this.#saving !== undefined || this.#watchers.size > 0) return;
-    const dueMs = this.#nextDueMs();
-    if (dueMs === undefined || dueMs - this.#world.storeClock.nowMs() <= this.#world.limits.residentMs) return;
+    if (this.#nextDueMs() - this.#world.storeClock.nowMs() <= this.#world.limits.residentMs) return;
     this.#save('give back');
   }
 
-  #nextDueMs(): number | undefined {
-    let due = this.#wake?.atMs;
-    for (const { untilMs } of this.#pauses.values()) due = Math.min(due ?? Infinity, untilMs);
+  /** When there is something to do: now, at the end of a pause, at a wake; in a day when all wait for a person. */
+  #nextDueMs(): number {
+    const nowMs = this.#world.storeClock.nowMs();
+    let due = nowMs + wakeMaxMs;
+    for (const effect of effects(this.plan, this.#now.state)) {
+      const atMs = effect.kind === 'wake' ? effect.at : (this.#pauses.get(effect.branch)?.untilMs ?? nowMs);
+      due = Math.min(due, atMs);
+    }
     return due;
   }
 
