@@ -31,6 +31,8 @@ export function parseBranchUrl(text: string): BranchUrl {
   if (authority !== host && authority !== `${hostname}:${defaultPort}`) {
     return rejected(`its host is not written plainly; if you mean ${host}, write that`);
   }
+  if (!/^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])$/.test(hostname))
+    return rejected('its host is not a name or an IP address');
   if (hostname.endsWith('.')) return rejected('its host ends in a dot');
   return {
     kind: 'url',
