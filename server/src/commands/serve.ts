@@ -26,6 +26,8 @@ export async function serveCommand(argv: readonly string[]): Promise<ExitCode> {
   const reason = await Promise.race([signal.asked, parentGone()]);
   await stop(server.stop, log, reason);
   signal.release();
+  // The channel to a parent would keep the process alive.
+  if (process.connected) process.disconnect();
   return exitCodes.done;
 }
 

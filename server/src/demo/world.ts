@@ -104,7 +104,7 @@ export function createWorld(seed: number, orders: number): World {
 /** One product in twelve is sold out from the start, one in six will be. */
 function openingStock(dice: Dice, at: number, piecesEach: number): number {
   if (at % 12 === 7) return 0;
-  const factor = at % 6 === 3 ? 0.5 : 1 + dice();
+  const factor = at % 6 === 3 ? 0.6 : 1.4 + dice();
   return Math.ceil(piecesEach * factor);
 }
 
