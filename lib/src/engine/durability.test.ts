@@ -1,6 +1,6 @@
 /** D1 to D7, each with the planted bug that breaks it: the same scenario holds without the bug and fails with it. */
 import { describe, expect, it } from 'vitest';
-import type { PlantedBug } from './planted-bugs.ts';
+import type { PlantedBug } from '../util/planted-bug.ts';
 import type { CommitReply } from './ports.ts';
 import { done, refused } from '../testing/scripted-caller.ts';
 import { engineWorld, gid, sagaOf, type EngineWorld } from '../testing/engine-world.ts';
@@ -68,7 +68,7 @@ async function staleOwnerWentOn(bugs: readonly PlantedBug[]): Promise<boolean> {
   await world.clock.until(world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b') }));
   await world.clock.advance(10);
   // Another coordinator takes the transaction over and aborts it; the first one knows nothing of it yet.
-  const other = world.another({ plantedBugs: new Set() });
+  const other = world.another();
   await world.clock.until(other.start());
   const abort = { action: 'abort', reason: 'the customer left', actor: 'test' } as const;
   await world.clock.until(other.act(gid('g'), abort, { waitMs: 5_000 }));

@@ -35,13 +35,13 @@ import { planTccBranches, type TccBranchDefinition } from '../core/tcc-plan.ts';
 import { assert } from '../util/assert.ts';
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { firstDifference } from '../util/json.ts';
+import { planted } from '../util/planted-bug.ts';
 import { addressesOf, addressesOfBranches } from './addresses.ts';
 import { Destinations } from './destinations.ts';
 import { GroupCommit, type Written } from './group-commit.ts';
 import { LeaseKeeper } from './lease.ts';
 import { engineLimits, type EngineLimits } from './limits.ts';
 import { periodic, type Periodic } from './periodic.ts';
-import { noPlantedBugs, type PlantedBugs } from './planted-bugs.ts';
 import type { BranchCaller, Clock, Ids, Observer, Random, Store, StoredTransaction } from './ports.ts';
 import { Runner, type RunnerWorld } from './runner.ts';
 import { StoreClock } from './store-clock.ts';
@@ -56,8 +56,6 @@ export interface EngineOptions {
   readonly limits?: Partial<EngineLimits>;
   /** What this coordinator calls itself in the store. */
   readonly coordinator?: string;
-  /** Tests only. */
-  readonly plantedBugs?: PlantedBugs;
 }
 
 export interface Engine extends Coordinator {
@@ -85,7 +83,6 @@ class TheEngine implements Engine {
   readonly #ids: Ids;
   readonly #observe: Observer;
   readonly #limits: EngineLimits;
-  readonly #bugs: PlantedBugs;
   readonly #caller: BranchCaller;
   readonly #storeClock: StoreClock;
   readonly #writes: GroupCommit;
@@ -105,10 +102,9 @@ class TheEngine implements Engine {
     this.#ids = ids;
     this.#observe = observe;
     this.#caller = caller;
-    this.#bugs = options.plantedBugs ?? noPlantedBugs;
     this.#limits = { ...engineLimits, ...options.limits };
     this.#storeClock = new StoreClock(clock);
-    this.#writes = new GroupCommit(store, clock, this.#storeClock, observe, this.#bugs);
+    this.#writes = new GroupCommit(store, clock, this.#storeClock, observe);
     this.#lease = new LeaseKeeper({
       store,
       clock,
@@ -129,7 +125,6 @@ class TheEngine implements Engine {
       destinations: new Destinations(clock, observe, this.#limits),
       observe,
       limits: this.#limits,
-      bugs: this.#bugs,
       epoch: () => this.#lease.epoch,
       mayCall: () => this.#phase === 'running' && this.#lease.isLive(),
       left: (runner) => this.#leftMemory(runner),
@@ -177,7 +172,7 @@ class TheEngine implements Engine {
     const present = this.#runners.get(gid);
     if (present !== undefined) return this.#again(present, plan, request);
     const { runner, written } = this.#begin(gid, plan);
-    if (this.#bugs.has('acknowledge-before-sync')) return runner.view();
+    if (planted('acknowledge-before-sync')) return runner.view();
     const outcome = await written;
     switch (outcome.kind) {
       case 'written':

@@ -7,7 +7,7 @@
  */
 import { assert } from '../util/assert.ts';
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
-import type { PlantedBugs } from './planted-bugs.ts';
+import { planted } from '../util/planted-bug.ts';
 import type { Clock, Observer, Store, Write, WriteOutcome } from './ports.ts';
 import type { StoreClock } from './store-clock.ts';
 
@@ -29,18 +29,16 @@ export class GroupCommit {
   readonly #clock: Clock;
   readonly #storeClock: StoreClock;
   readonly #observe: Observer;
-  readonly #bugs: PlantedBugs;
   #waiting: Waiting[] = [];
   #gathering = false;
   #underWay = 0;
   #whenIdle: (() => void)[] = [];
 
-  constructor(store: Store, clock: Clock, storeClock: StoreClock, observe: Observer, bugs: PlantedBugs) {
+  constructor(store: Store, clock: Clock, storeClock: StoreClock, observe: Observer) {
     this.#store = store;
     this.#clock = clock;
     this.#storeClock = storeClock;
     this.#observe = observe;
-    this.#bugs = bugs;
   }
 
   get waiting(): number {
@@ -51,7 +49,7 @@ export class GroupCommit {
     this.#waiting.push({ write, settle });
     if (this.#gathering || this.#underWay === batchesMax) return;
     this.#gathering = true;
-    if (this.#bugs.has('batch-by-timer')) this.#clock.schedule(5, () => this.#flush());
+    if (planted('batch-by-timer')) this.#clock.schedule(5, () => this.#flush());
     else this.#clock.afterTurn(() => this.#flush());
   }
 

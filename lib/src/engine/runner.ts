@@ -16,11 +16,11 @@ import { branches, effects, evolve, isTerminal, start, stuckBranches } from '../
 import type { HistoryEntry, Plan, State, TransactionView } from '../core/patterns.ts';
 import type { CallEffect, Event } from '../core/protocol.ts';
 import { messageOf } from '../util/errors.ts';
+import { planted } from '../util/planted-bug.ts';
 import type { Destination, Destinations } from './destinations.ts';
 import type { GroupCommit, Written } from './group-commit.ts';
 import { withEntry } from './history.ts';
 import type { EngineLimits } from './limits.ts';
-import type { PlantedBugs } from './planted-bugs.ts';
 import type { BranchCaller, CallReply, Clock, Observer, Random, Store, StoredTransaction, Write } from './ports.ts';
 import { retryDelayMs } from './retry.ts';
 import type { StoreClock } from './store-clock.ts';
@@ -36,7 +36,6 @@ export interface RunnerWorld {
   readonly destinations: Destinations;
   readonly observe: Observer;
   readonly limits: EngineLimits;
-  readonly bugs: PlantedBugs;
   /** The epoch under which this coordinator writes now. */
   epoch(): number;
   /** False while the lease may have run out, and during a stop: nothing new leaves. */
@@ -161,7 +160,7 @@ export class Runner {
       return runner;
     }
     // Not written: what is in doubt now is in doubt again after the next crash.
-    if (!complete && !world.bugs.has('recover-without-doubt')) {
+    if (!complete && !planted('recover-without-doubt')) {
       runner.#apply({ kind: 'recovered', at: world.storeClock.nowMs() }, 'nothing');
     }
     return runner;
@@ -267,7 +266,7 @@ export class Runner {
   /** R1 */
   #mayLeave(): boolean {
     if (this.#standing !== 'owned' || !this.#world.mayCall()) return false;
-    return this.isSettled || this.#world.bugs.has('effect-before-decision');
+    return this.isSettled || planted('effect-before-decision');
   }
 
   // ---- events
@@ -381,7 +380,7 @@ export class Runner {
   /** D3: an answer that a repeat gives again need not be written before what rests on it. */
   #weightOf(outcome: Outcome, repeatable: boolean): 'nothing' | 'progress' | 'gate' {
     if (outcome.kind !== 'done') return 'progress';
-    return repeatable || this.#world.bugs.has('lazy-without-barrier') ? 'nothing' : 'gate';
+    return repeatable || planted('lazy-without-barrier') ? 'nothing' : 'gate';
   }
 
   #pause(effect: CallEffect, outcome: Exclude<Outcome, { kind: 'done' }>): void {
@@ -468,7 +467,7 @@ export class Runner {
       case 'written':
         return this.#stands(saving);
       case 'lost':
-        return this.#world.bugs.has('ignore-lost-write') ? this.#stands(saving) : this.#leave('lost');
+        return planted('ignore-lost-write') ? this.#stands(saving) : this.#leave('lost');
       case 'exists':
         return this.#leave('lost');
       case 'unknown':

@@ -2,11 +2,11 @@
 import { isGid, type Gid } from '../core/ids.ts';
 import type { Definition } from '../core/patterns.ts';
 import { createEngine, type Engine, type EngineOptions } from '../engine/engine.ts';
-import type { PlantedBug } from '../engine/planted-bugs.ts';
 import type { CommitReply, Store, Write } from '../engine/ports.ts';
 import type { EngineEvent } from '../observe/events.ts';
 import { memoryStore } from '../store/memory/index.ts';
 import { assert } from '../util/assert.ts';
+import { plant, type PlantedBug } from '../util/planted-bug.ts';
 import { ScriptedCaller } from './scripted-caller.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -26,6 +26,7 @@ export interface WorldOptions extends Partial<EngineOptions> {
 
 /** The engine has started when this resolves. */
 export async function engineWorld({ bugs = [], ...options }: WorldOptions = {}): Promise<EngineWorld> {
+  plant(...bugs);
   const clock = new VirtualClock();
   const store = new WatchedStore(memoryStore({ nowMs: () => 1_000_000 + clock.monotonicMs() }));
   const participants = new ScriptedCaller();
@@ -40,7 +41,6 @@ export async function engineWorld({ bugs = [], ...options }: WorldOptions = {}):
       random: { next: () => 0.999_999 },
       ids: { gid: () => gid(`generated-${++gids}`) },
       observe: (event) => events.push(event),
-      plantedBugs: new Set(bugs),
       ...options,
       ...more,
     });

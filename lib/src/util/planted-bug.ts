@@ -1,6 +1,6 @@
 /**
- * Bugs planted on purpose, each where such a bug would really be, so that tests prove they would find it.
- * Only tests pass any; production passes none.
+ * Bugs planted on purpose, each where such a bug would really be, so that tests prove they would find it. Only tests
+ * plant any; the build of the published package replaces every question for one by `false`.
  */
 export type PlantedBug =
   /** D1: acknowledge a submit before its record is durable. */
@@ -16,6 +16,15 @@ export type PlantedBug =
   /** Forget on recovery that calls may have left unrecorded. */
   | 'recover-without-doubt';
 
-export type PlantedBugs = ReadonlySet<PlantedBug>;
+const active = new Set<PlantedBug>();
 
-export const noPlantedBugs: PlantedBugs = new Set();
+/** Whether this bug is to happen. */
+export function planted(bug: PlantedBug): boolean {
+  return active.size > 0 && active.has(bug);
+}
+
+/** Tests only: these bugs, and no others, from now on. */
+export function plant(...bugs: readonly PlantedBug[]): void {
+  active.clear();
+  for (const bug of bugs) active.add(bug);
+}
