@@ -39,6 +39,7 @@ export interface EventHub {
   readonly subscribers: number;
 }
 
+/** Makes a hub without subscribers. It holds a timer only while it has some, and that does not keep a process alive. */
 export function createEventHub(options: EventHubOptions = {}): EventHub {
   const { subscribersMax = 100, waitingMax = 1_000, heartbeatMs = 15_000 } = options;
   const subscribers = new Set<Subscriber>();

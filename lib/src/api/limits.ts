@@ -11,6 +11,7 @@ export interface ApiLimits {
   readonly depthMax: number;
 }
 
+/** The defaults. */
 export const apiLimits: ApiLimits = {
   bodyBytesMax: 1_048_576,
   payloadCharactersMax,

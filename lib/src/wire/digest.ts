@@ -3,6 +3,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 /** 32 bytes. */
 export type Digest = Uint8Array;
 
+/** Of the UTF-8 bytes of the text. */
 export function sha256(text: string): Digest {
   return hash('sha256', text, 'buffer');
 }

@@ -22,11 +22,13 @@ export const payloadCharactersMax = 262_144;
 export const callTimeoutMaxMs = 600_000;
 /** No timeout, delay or pause is longer than a year. */
 export const durationMaxMs = 31_536_000_000;
+/** A reason is a sentence, not a log. */
 export const reasonCharactersMax = 1_000;
 
 const duration = s.integer({ min: 0, max: durationMaxMs });
 const positiveDuration = s.integer({ min: 1, max: durationMaxMs });
 
+/** A gid, in the shape of core/ids. */
 export const gidSchema: s.Schema<string> = s.string({
   min: 1,
   max: 128,
@@ -43,6 +45,7 @@ const branchName = s.string({
   },
 });
 
+/** `waitMs`, in bodies and queries alike. */
 export const waitSchema: s.Schema<number> = s.describe(
   s.integer({ min: 0, max: waitMaxMs }),
   'Milliseconds to wait for the end of the transaction before answering with the state it has.',
@@ -200,16 +203,19 @@ type WireTccBranch = s.Infer<typeof tccBranch>;
 /** The body of POST /v1/transactions. */
 export type SubmitBody = WireSaga | WireTcc | WireMessage;
 
+/** The body of POST /v1/transactions, told apart by `pattern`. */
 export const submitSchema: s.Schema<SubmitBody> = s.union('pattern', {
   saga: sagaSubmit,
   tcc: tccSubmit,
   message: messageSubmit,
 });
 
+/** The body of POST /v1/transactions/batch. */
 export const submitManySchema: s.Schema<{ readonly transactions: readonly SubmitBody[] }> = s.object({
   transactions: s.array(submitSchema, { min: 1, max: submitManyMax }),
 });
 
+/** The body of POST /v1/transactions/{gid}/branches. */
 export const registerSchema: s.Schema<{
   readonly branches: readonly WireTccBranch[];
   readonly waitMs?: number;
@@ -218,6 +224,7 @@ export const registerSchema: s.Schema<{
   waitMs: s.optional(waitSchema),
 });
 
+/** The body of POST /v1/transactions/{gid}/commit. */
 export const commitSchema: s.Schema<{ readonly waitMs?: number }> = s.object({
   waitMs: s.optional(waitSchema),
 });
@@ -227,6 +234,7 @@ const reason = s.describe(
   'Why; kept in the history of the transaction.',
 );
 
+/** The body of POST /v1/transactions/{gid}/abort. */
 export const abortSchema: s.Schema<{ readonly reason: string; readonly waitMs?: number }> = s.object({
   reason,
   waitMs: s.optional(waitSchema),
@@ -267,6 +275,7 @@ const forgetAction = s.named(
 /** The body of POST /v1/transactions/{gid}/actions. */
 export type ActionBody = s.Infer<typeof plainAction | typeof skipAction | typeof forgetAction>;
 
+/** What each action needs beside its reason is part of its shape. */
 export const actionSchema: s.Schema<ActionBody> = s.union('action', {
   abort: plainAction,
   'retry-now': plainAction,
@@ -317,6 +326,7 @@ function toStep({ action, compensation, retry, ...rest }: WireSaga['steps'][numb
   };
 }
 
+/** The branch a body asks for. */
 export function toTccBranch({
   name,
   try: tried,
@@ -353,6 +363,7 @@ function checkedGid(gid: string): Gid {
   return gid;
 }
 
+/** The action a body asks for; who asks is never taken from the body. */
 export function toAction({ waitMs: _waitMs, ...action }: ActionBody, actor: string): ActionRequest {
   return { ...action, actor };
 }
@@ -413,7 +424,7 @@ function fromCall({ address, ...rest }: CallSpec): WireCall {
   return { url: address, ...rest };
 }
 
-/** The calls of a body with the JSON Pointer of each, for checks that a schema does not make. */
+/** The payloads of a body, and its input, with the JSON Pointer of each: their size is not a matter of a schema. */
 export function* payloadsOf(body: SubmitBody): Generator<{ readonly path: string; readonly payload: Json }> {
   if (body.pattern === 'saga') {
     if (body.input !== undefined) yield { path: '/input', payload: body.input };
@@ -431,6 +442,7 @@ export function* payloadsOf(body: SubmitBody): Generator<{ readonly path: string
   }
 }
 
+/** The payloads of one TCC branch, which stands at `path`. */
 export function* payloadsOfBranch(
   path: string,
   branch: WireTccBranch,

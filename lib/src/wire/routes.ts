@@ -49,6 +49,7 @@ export interface Answer {
 
 const milliseconds = s.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
+/** Of GET /v1/transactions. */
 export const listQuery = s.object({
   status: s.optional(s.describe(s.array(s.oneOf(statuses), { max: 64 }), 'Any of these.')),
   pattern: s.optional(s.oneOf(patterns)),
@@ -61,8 +62,10 @@ export const listQuery = s.object({
   limit: s.optional(s.describe(s.integer({ min: 1, max: pageMax }), 'Items of a page.', { default: 50 })),
 });
 
+/** Of GET /v1/transactions/{gid}. */
 export const getQuery = s.object({ waitMs: s.optional(waitSchema) });
 
+/** Of GET /v1/events. */
 export const eventsQuery = s.object({
   gid: s.optional(gidSchema),
   status: s.optional(s.describe(s.array(s.oneOf(statuses), { max: 64 }), 'Any of these.')),
@@ -82,6 +85,7 @@ const ofSubmit = [
 ] as const;
 const ofGid = ['transaction_not_found'] as const;
 
+/** In the order in which a reader meets them. */
 export const routes = [
   {
     operation: 'submit',

@@ -288,10 +288,12 @@ export interface NumberLimits {
   readonly max: number;
 }
 
+/** A whole number from `min` to `max`. */
 export function integer({ min, max }: NumberLimits): Schema<number> {
   return numeric('integer', Number.isInteger, min, max);
 }
 
+/** A finite number from `min` to `max`. */
 export function number({ min, max }: NumberLimits): Schema<number> {
   return numeric('number', Number.isFinite, min, max);
 }
@@ -314,6 +316,7 @@ function numeric(
   };
 }
 
+/** `true` or `false`. */
 export const boolean: Schema<boolean> = {
   check(value, issues) {
     if (typeof value !== 'boolean') issues.push(expected('true or false', value));
@@ -321,6 +324,7 @@ export const boolean: Schema<boolean> = {
   print: () => ({ type: 'boolean' }),
 };
 
+/** This value alone. */
 export function literal<const T extends string | number | boolean>(only: T): Schema<T> {
   const issue: InputIssue = { path: '', message: `must be ${JSON.stringify(only)}` };
   return {

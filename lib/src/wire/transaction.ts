@@ -100,6 +100,7 @@ const summaryMembers = {
   updatedAtMs: time,
 };
 
+/** A `TransactionView` of core. */
 export const transactionSchema = s.named(
   'Transaction',
   s.object({
@@ -112,6 +113,7 @@ export const transactionSchema = s.named(
   }),
 );
 
+/** A `TransactionPage` of core. */
 export const pageSchema = s.named(
   'TransactionPage',
   s.object({
@@ -120,6 +122,7 @@ export const pageSchema = s.named(
   }),
 );
 
+/** A `Problem`. */
 export const problemSchema = s.named(
   'Problem',
   s.object({
@@ -136,6 +139,7 @@ export const problemSchema = s.named(
   }),
 );
 
+/** One outcome for each submit of a batch, in order. */
 export const outcomesSchema = s.named(
   'SubmitOutcomes',
   s.object({
@@ -149,6 +153,7 @@ export const outcomesSchema = s.named(
   }),
 );
 
+/** A {@link TransactionChange}. */
 export const changeSchema = s.named(
   'TransactionChange',
   s.object({
@@ -167,6 +172,7 @@ const legality = s.describe(
   '"legal", "when-stuck" (only while the transaction is stuck), or { "never": "<reason>" }.',
 );
 
+/** The legal table of core. */
 export const legalSchema = s.named(
   'LegalTable',
   s.object({
@@ -179,4 +185,5 @@ export const legalSchema = s.named(
   }),
 );
 
+/** Of both health routes, when all is well. */
 export const healthSchema = s.named('Health', s.object({ status: s.oneOf(['live', 'ready']) }));
