@@ -232,7 +232,7 @@ class PlainRequest implements ApiRequest {
     if (this.#controller !== undefined) return this.#controller.signal;
     const controller = new AbortController();
     this.#controller = controller;
-    if (this.#response.destroyed) controller.abort();
+    if (this.#response.destroyed && !this.#response.writableFinished) controller.abort();
     else
       this.#response.once('close', () => {
         if (!this.#response.writableFinished) controller.abort();
