@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { apiWorld, requestOf } from '../testing/api-world.ts';
 import { done, refused, silence } from '../testing/scripted-caller.ts';
+import { SettleError } from '../util/errors.ts';
 import type { Json } from '../util/json.ts';
 import { parse } from '../wire/schema.ts';
 import { outcomesSchema, pageSchema, problemSchema, transactionSchema } from '../wire/transaction.ts';
@@ -248,8 +249,11 @@ describe('the rest', () => {
     expect([submit.status, submit.json['code'], submit.json['gid']]).toEqual([503, 'shutting_down', 'late']);
   });
 
-  it('hides a defect behind an id that only the log explains', async () => {
-    const secret = new Error('password=hunter2');
+  it.each([
+    new Error('password=hunter2'),
+    new SettleError('internal', 'password=hunter2'),
+    new TypeError('password=hunter2'),
+  ])('hides the defect %# behind an id that only the log explains', async (secret) => {
     const { engine } = await apiWorld();
     const world = await apiWorld({ coordinator: { ...engine, get: () => Promise.reject(secret) } });
     const { status, json } = await world.ask('GET', '/v1/transactions/order-1');

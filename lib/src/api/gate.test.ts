@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { requestOf } from '../testing/api-world.ts';
+import { apiWorld, requestOf } from '../testing/api-world.ts';
+import { routes } from '../wire/routes.ts';
 import { checkMediaType, gate, type GateOptions } from './gate.ts';
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -100,5 +101,16 @@ describe('the media type of a body', () => {
     ['application/json', 'text/plain'],
   ])('may not be %j', (type) => {
     expect(check(type)).toThrow(/^unsupported_media_type/);
+  });
+});
+
+describe('the api', () => {
+  it.each(routes)('lets no strange host or page reach $method $path, unless it is open', async (route) => {
+    const { ask } = await apiWorld();
+    const verdictOf = async (headers: Headers): Promise<unknown> =>
+      (await ask(route.method, route.path.replace('{gid}', 'nobody'), undefined, { headers })).json['code'];
+    const open = route.access === 'open';
+    expect(await verdictOf({ host: 'evil.test' })).toBe(open ? undefined : 'host_not_allowed');
+    expect(await verdictOf({ origin: 'http://evil.test' })).toBe(open ? undefined : 'origin_not_allowed');
   });
 });

@@ -36,6 +36,8 @@ describe('whyNotAddress', () => {
     'http://@bank.example/',
     'http://bank.example\\@evil.example/',
     'http:\\\\bank.example/',
+    'http://bank.example\\.evil.example/',
+    'http://bank.example/a\\b',
     'http://bank.example./',
     'http://bank.example.:80/x',
     ' http://bank.example/',

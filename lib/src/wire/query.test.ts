@@ -41,6 +41,7 @@ describe('parseQuery', () => {
     ['limit=0x10', '/limit'],
     ['limit=%201', '/limit'],
     ['limit=1&limit=2', '/limit'],
+    ['name=a&name=b', '/name'],
     ['stuck=1', '/stuck'],
     ['stuck=TRUE', '/stuck'],
     ['stuck', '/stuck'],
