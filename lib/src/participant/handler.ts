@@ -10,7 +10,7 @@
 import { isOngoing, isRefused } from '../define/answers.ts';
 import type { BranchName, Gid } from '../core/ids.ts';
 import type { Op } from '../core/outcome.ts';
-import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
+import { isSettleError, SettleError } from '../util/errors.ts';
 import type { Json } from '../util/json.ts';
 import {
   barrierHeader,
