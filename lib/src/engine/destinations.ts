@@ -28,12 +28,17 @@ export class Destinations {
     }
     return destination;
   }
+
+  /** No circuit changes any more. */
+  close(): void {
+    for (const destination of this.#byName.values()) destination.close();
+  }
 }
 
 type Circuit =
   | { readonly kind: 'closed'; readonly failures: number }
   /** No call leaves until the pause is over. */
-  | { readonly kind: 'open'; readonly pauseMs: number }
+  | { readonly kind: 'open'; readonly pauseMs: number; readonly cancel: () => void }
   /** One call finds out. */
   | { readonly kind: 'probing'; readonly pauseMs: number };
 
@@ -81,6 +86,10 @@ export class Destination {
     this.#drain();
   }
 
+  close(): void {
+    if (this.#circuit.kind === 'open') this.#circuit.cancel();
+  }
+
   #hasRoom(): boolean {
     switch (this.#circuit.kind) {
       case 'closed':
@@ -106,6 +115,7 @@ export class Destination {
   }
 
   #answered(): void {
+    this.close();
     if (this.#circuit.kind !== 'closed') this.#observe({ kind: 'circuit', destination: this.#name, state: 'closed' });
     this.#circuit = { kind: 'closed', failures: 0 };
   }
@@ -120,13 +130,12 @@ export class Destination {
   }
 
   #open(pauseMs: number): void {
-    this.#circuit = { kind: 'open', pauseMs };
-    this.#observe({ kind: 'circuit', destination: this.#name, state: 'open' });
-    this.#clock.schedule(pauseMs, () => {
-      if (this.#circuit.kind !== 'open') return;
+    const cancel = this.#clock.schedule(pauseMs, () => {
       this.#circuit = { kind: 'probing', pauseMs };
       this.#drain();
     });
+    this.#circuit = { kind: 'open', pauseMs, cancel };
+    this.#observe({ kind: 'circuit', destination: this.#name, state: 'open' });
   }
 
   #isQuiet(): boolean {

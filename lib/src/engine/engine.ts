@@ -15,7 +15,6 @@
  * - D8 What cannot be read is left untouched and alarmed; it never stops the loop.
  * - D9 Detached work is counted and drained at a stop; everything has a named limit (limits.ts).
  */
-import { decode } from '../core/codec.ts';
 import { pageMax, submitManyMax, waitMaxMs } from '../core/coordinator.ts';
 import type {
   ActionRequest,
@@ -42,7 +41,8 @@ import { GroupCommit, type Written } from './group-commit.ts';
 import { LeaseKeeper } from './lease.ts';
 import { engineLimits, type EngineLimits } from './limits.ts';
 import { periodic, type Periodic } from './periodic.ts';
-import type { BranchCaller, Clock, Ids, Observer, Random, Store, StoredTransaction } from './ports.ts';
+import type { BranchCaller, ClaimedTransaction, Clock, Ids, Observer, Random, Store, StoredTransaction } from './ports.ts';
+import { readStored } from './read-stored.ts';
 import { Runner, type RunnerWorld } from './runner.ts';
 import { StoreClock } from './store-clock.ts';
 
@@ -77,6 +77,9 @@ export function createEngine(options: EngineOptions): Engine {
 /** How often a coordinator asks the store about a transaction that another one drives, while a client waits. */
 const pollMs = 100;
 
+/** How long one that this version cannot read is left to others, before it is looked at again. */
+const unreadablePauseMs = 60_000;
+
 class TheEngine implements Engine {
   readonly #store: Store;
   readonly #clock: Clock;
@@ -90,13 +93,17 @@ class TheEngine implements Engine {
   readonly #world: RunnerWorld;
   readonly #runners = new Map<Gid, Runner>();
   readonly #adopting = new Map<Gid, Promise<Runner>>();
+  /** A claim under way, with all that it brings into memory. */
+  #claiming: Promise<unknown> | undefined;
+  #stopping: Promise<void> | undefined;
   #phase: 'new' | 'running' | 'draining' | 'stopped' = 'new';
   readonly #recovered = new Set<Runner>();
   #claims: Periodic | undefined;
   #prunes: Periodic | undefined;
 
   constructor(options: EngineOptions) {
-    const { store, caller, clock, random, ids, observe = () => undefined, coordinator = 'coordinator' } = options;
+    const { store, caller, clock, random, ids, coordinator = 'coordinator' } = options;
+    const observe = harmless(options.observe ?? (() => undefined));
     this.#store = store;
     this.#clock = clock;
     this.#ids = ids;
@@ -141,15 +148,23 @@ class TheEngine implements Engine {
   }
 
   async stop(): Promise<void> {
-    if (this.#phase !== 'running') return;
+    if (this.#phase === 'new') return;
+    await (this.#stopping ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
     this.#phase = 'draining';
-    await Promise.all([this.#claims?.stop(), this.#prunes?.stop()]);
+    const background = Promise.all([this.#claims?.stop(), this.#prunes?.stop()]);
     await this.#drained();
     for (const runner of this.#runners.values()) runner.abortCalls();
-    await this.#handedOver();
-    await this.#writes.idle();
+    // A store that does not answer holds nobody up: what it has not taken is claimed from us once our lease ends.
+    const untilMs = this.#clock.monotonicMs() + this.#limits.drainMs;
+    await this.#handedOver(untilMs);
+    await this.#endsBefore(untilMs, Promise.all([background, this.#writes.idle()]));
     this.#phase = 'stopped';
-    await this.#lease.stop();
+    for (const runner of [...this.#runners.values()]) runner.lose();
+    this.#world.destinations.close();
+    await this.#endsBefore(untilMs, this.#lease.stop());
   }
 
   readiness(): { readonly kind: 'ready' } | { readonly kind: 'not-ready'; readonly reason: string } {
@@ -165,12 +180,12 @@ class TheEngine implements Engine {
   // ---- Coordinator
 
   async submit(request: SubmitRequest): Promise<TransactionView> {
-    this.#admit(request.gid);
-    const plan = planOf(request.definition);
-    this.#checkAddresses(addressesOf(plan), request.gid);
     const gid = request.gid ?? this.#ids.gid();
     const present = this.#runners.get(gid);
+    if (present === undefined) this.#admit(request.gid);
+    const plan = planOf(request.definition);
     if (present !== undefined) return this.#again(present, plan, request);
+    this.#checkAddresses(addressesOf(plan), request.gid);
     const { runner, written } = this.#begin(gid, plan);
     if (planted('acknowledge-before-sync')) return runner.view();
     const outcome = await written;
@@ -293,15 +308,17 @@ class TheEngine implements Engine {
   /** The same gid while the first one is still in memory. */
   async #again(runner: Runner, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
     refuseOther(runner.gid, runner.plan, plan);
-    await this.#durable(runner);
-    return this.#ended(runner, request);
+    await this.#settled(runner);
+    // The first one found it in the store, or did not get it there: what it was to this one shows when it asks itself.
+    return runner.standing === 'lost' ? this.submit(request) : this.#ended(runner, request);
   }
 
   async #existing(gid: Gid, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
     const stored = await this.#mustLoad(gid);
-    const decoded = decode(stored.plan, stored.progress);
+    const decoded = readStored(stored);
     if (decoded.kind === 'unreadable') throw unreadable(gid, decoded.reason);
     refuseOther(gid, decoded.plan, plan);
+    if (this.#isOurs(stored)) (await this.#own(gid)).pump();
     const { history: _, ...view } = await this.get(gid, request);
     return view;
   }
@@ -310,6 +327,11 @@ class TheEngine implements Engine {
 
   /** Resolves once everything told to the runner is durable (D1, D2). */
   async #durable(runner: Runner): Promise<void> {
+    await this.#settled(runner);
+    if (runner.standing === 'lost') throw leaseLost(runner.gid);
+  }
+
+  async #settled(runner: Runner): Promise<void> {
     await new Promise<void>((resolve) => {
       if (runner.isSettled) return resolve();
       const stop = runner.watch(() => {
@@ -318,7 +340,6 @@ class TheEngine implements Engine {
         resolve();
       });
     });
-    if (runner.standing === 'lost') throw leaseLost(runner.gid);
   }
 
   /** The transaction once it has ended, or as it is when the wait is over. */
@@ -361,8 +382,9 @@ class TheEngine implements Engine {
     for (;;) {
       const view = viewOf(await this.#mustLoad(gid));
       const leftMs = untilMs - this.#clock.monotonicMs();
-      if (isTerminal({ kind: view.status } as State) || leftMs <= 0 || signal?.aborted === true) return view;
-      await new Promise<void>((resolve) => void this.#clock.schedule(Math.min(pollMs, leftMs), resolve));
+      const isOver = leftMs <= 0 || signal?.aborted === true || this.#phase !== 'running';
+      if (isOver || isTerminal({ kind: view.status } as State)) return view;
+      await this.#pause(Math.min(pollMs, leftMs));
     }
   }
 
@@ -379,14 +401,18 @@ class TheEngine implements Engine {
 
   /** Lets the owner of a transaction decide something about it; resolves once the decision is durable. */
   async #decide(gid: Gid, decide: (runner: Runner) => void): Promise<Runner> {
-    const runner = await this.#own(gid);
-    try {
-      decide(runner);
-    } finally {
-      runner.leaveUntouched();
+    for (;;) {
+      const runner = await this.#own(gid);
+      // It may have left since, with whom we waited for it together: what it is told now would be lost.
+      if (runner.standing === 'lost' || runner.standing === 'given-back') continue;
+      try {
+        decide(runner);
+      } finally {
+        runner.leaveUntouched();
+      }
+      if (runner.standing !== 'lost') await this.#durable(runner);
+      return runner;
     }
-    if (runner.standing !== 'lost') await this.#durable(runner);
-    return runner;
   }
 
   /**
@@ -407,29 +433,54 @@ class TheEngine implements Engine {
   }
 
   async #adopt(gid: Gid): Promise<Runner> {
-    const stored = await this.#mustLoad(gid);
-    const runner = Runner.resume(this.#world, stored, { claimed: false, complete: stored.epoch === 0 });
-    if (runner === undefined) throw unreadable(gid, 'it was written by another version');
-    const present = this.#runners.get(gid);
-    if (present !== undefined) return present;
-    if (runner.standing !== 'ended') this.#runners.set(gid, runner);
-    return runner;
+    for (;;) {
+      const stored = await this.#mustLoad(gid);
+      const present = this.#runners.get(gid);
+      if (present !== undefined) return present;
+      const claimed = this.#isOurs(stored);
+      if (claimed && this.#claiming !== undefined) {
+        // It is on its way here.
+        await this.#claiming;
+        continue;
+      }
+      const runner = Runner.resume(this.#world, stored, { claimed, complete: stored.epoch === 0 });
+      if (runner === undefined) throw unreadable(gid, 'it was written by another version');
+      if (runner.standing !== 'ended') this.#runners.set(gid, runner);
+      return runner;
+    }
+  }
+
+  /** In the store it is ours to drive: it is here, or just being claimed, or landed there after it was taken for lost. */
+  #isOurs({ epoch, dueAtMs }: StoredTransaction): boolean {
+    return epoch === this.#lease.epoch && dueAtMs !== undefined;
   }
 
   async #claim(): Promise<'again' | 'later'> {
     const { claimBatch, recoveringMax, transactionsMax } = this.#limits;
     const room = Math.min(claimBatch, recoveringMax - this.#recovered.size, transactionsMax - this.#runners.size);
     if (room <= 0 || !this.#lease.isLive()) return 'later';
-    const claimed = await this.#store.claim(this.#lease.epoch, room);
-    for (const stored of claimed) {
-      const complete = stored.claimedFrom === 0;
-      const runner = Runner.resume(this.#world, stored, { claimed: true, complete });
-      if (runner === undefined) continue;
-      this.#runners.set(stored.gid, runner);
-      this.#recovered.add(runner);
-      runner.pump();
-    }
-    return claimed.length === room ? 'again' : 'later';
+    const claiming = this.#store.claim(this.#lease.epoch, room).then((claimed) => {
+      for (const stored of claimed) this.#takeOver(stored);
+      return claimed.length;
+    });
+    this.#claiming = claiming.catch(() => undefined).finally(() => (this.#claiming = undefined));
+    return (await claiming) === room ? 'again' : 'later';
+  }
+
+  #takeOver(stored: ClaimedTransaction): void {
+    const runner = Runner.resume(this.#world, stored, { claimed: true, complete: stored.claimedFrom === 0 });
+    if (runner === undefined) return this.#putBack(stored);
+    // One that is here rests on an older revision.
+    this.#runners.get(stored.gid)?.lose();
+    this.#runners.set(stored.gid, runner);
+    this.#recovered.add(runner);
+    runner.pump();
+  }
+
+  /** D8: as it was, for a coordinator that can read it; it would be out of reach while ours lives. */
+  #putBack({ gid, status, stuck, progress, revision, epoch }: StoredTransaction): void {
+    const dueAtMs = this.#storeClock.nowMs() + unreadablePauseMs;
+    this.#writes.write({ kind: 'update', gid, status, stuck, progress, dueAtMs, revision, epoch, nextEpoch: 0 }, () => undefined);
   }
 
   #leftMemory(runner: Runner): void {
@@ -465,21 +516,34 @@ class TheEngine implements Engine {
 
   /** Resolves when no call is under way any more, or `drainMs` have passed (D9). */
   async #drained(): Promise<void> {
-    await this.#settled(this.#limits.drainMs, () => [...this.#runners.values()].every((runner) => !runner.callsUnderWay));
+    const untilMs = this.#clock.monotonicMs() + this.#limits.drainMs;
+    await this.#becomes(untilMs, () => [...this.#runners.values()].every((runner) => !runner.callsUnderWay));
   }
 
-  async #handedOver(): Promise<void> {
-    await this.#settled(this.#limits.drainMs, () => {
+  async #handedOver(untilMs: number): Promise<void> {
+    await this.#becomes(untilMs, () => {
       for (const runner of this.#runners.values()) runner.giveBack();
       return this.#runners.size === 0;
     });
   }
 
-  async #settled(limitMs: number, isSo: () => boolean): Promise<void> {
-    const untilMs = this.#clock.monotonicMs() + limitMs;
-    while (!isSo() && this.#clock.monotonicMs() < untilMs) {
-      await new Promise<void>((resolve) => void this.#clock.schedule(10, resolve));
-    }
+  async #becomes(untilMs: number, isSo: () => boolean): Promise<void> {
+    while (!isSo() && this.#clock.monotonicMs() < untilMs) await this.#pause(10);
+  }
+
+  async #endsBefore(untilMs: number, work: Promise<unknown>): Promise<void> {
+    let hasEnded = false;
+    const ended = work.then(
+      () => (hasEnded = true),
+      () => (hasEnded = true),
+    );
+    // A turn for what needs none of the store's time.
+    await Promise.race([ended, this.#pause(1)]);
+    await this.#becomes(untilMs, () => hasEnded);
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise<void>((resolve) => void this.#clock.schedule(ms, resolve));
   }
 
   #eventOf({ action, reason, branch }: ActionRequest): Event {
@@ -509,6 +573,17 @@ function isOpen(runner: Runner, names: ReadonlySet<string>): boolean {
   );
 }
 
+/** Losing an event changes nothing, so neither does a listener that throws. */
+function harmless(observe: Observer): Observer {
+  return (event) => {
+    try {
+      observe(event);
+    } catch {
+      // Its own fault, and nobody else's: there is no one to tell but itself.
+    }
+  };
+}
+
 function isGoingBack(state: State): boolean {
   return state.kind === 'compensating' || state.kind === 'cancelling' || state.kind === 'aborted';
 }
@@ -516,7 +591,7 @@ function isGoingBack(state: State): boolean {
 function viewOf(stored: StoredTransaction): TransactionView {
   const { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs } = stored;
   const summary = { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs };
-  const decoded = decode(stored.plan, stored.progress);
+  const decoded = readStored(stored);
   if (decoded.kind === 'unreadable') return { ...summary, reason: `unreadable here: ${decoded.reason}`, branches: [] };
   const { state, history } = decoded.progress;
   const reason = 'reason' in state ? { reason: state.reason } : {};

@@ -45,9 +45,16 @@ export class LeaseKeeper {
     this.#renewal = periodic(clock, leaseMs / 3, () => this.#renew());
   }
 
+  /** Never rejects: a lease that the store does not end runs out by itself. */
   async stop(): Promise<void> {
+    const { store, observe } = this.#world;
+    this.#livesUntilMs = 0;
     await this.#renewal?.stop();
-    await this.#world.store.leave(this.#epoch);
+    try {
+      await store.leave(this.#epoch);
+    } catch (error) {
+      observe({ kind: 'alarm', code: 'store_unavailable', message: `the lease was not ended: ${messageOf(error)}` });
+    }
   }
 
   async #join(): Promise<void> {

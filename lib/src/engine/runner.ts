@@ -9,7 +9,7 @@
  * - R3 A branch has at most one call under way, whatever its op: an undo waits for the answer of what it undoes.
  * - R4 A write whose fate is unknown is read back before anything else is written (D4).
  */
-import { decode, encodePlan, encodeProgress, type Progress } from '../core/codec.ts';
+import { encodePlan, encodeProgress, type Progress } from '../core/codec.ts';
 import type { Gid } from '../core/ids.ts';
 import type { Op, Outcome } from '../core/outcome.ts';
 import { branches, effects, evolve, isTerminal, start, stuckBranches } from '../core/patterns.ts';
@@ -22,6 +22,7 @@ import type { GroupCommit, Written } from './group-commit.ts';
 import { withEntry } from './history.ts';
 import type { EngineLimits } from './limits.ts';
 import type { BranchCaller, CallReply, Clock, Observer, Random, Store, StoredTransaction, Write } from './ports.ts';
+import { readStored } from './read-stored.ts';
 import { retryDelayMs } from './retry.ts';
 import type { StoreClock } from './store-clock.ts';
 
@@ -77,6 +78,8 @@ interface Saving {
   readonly next: Progress;
   readonly gate: boolean;
   readonly done: ((written: Written) => void) | undefined;
+  /** Sent before, and the store did not say; that one may land at any time. */
+  readonly repeated?: true;
 }
 
 const readBackPauseMs = 200;
@@ -146,7 +149,7 @@ export class Runner {
     stored: StoredTransaction,
     { claimed, complete }: { readonly claimed: boolean; readonly complete: boolean },
   ): Runner | undefined {
-    const decoded = decode(stored.plan, stored.progress);
+    const decoded = readStored(stored);
     if (decoded.kind === 'unreadable') {
       const message = `${stored.gid} is left untouched: ${decoded.reason}`;
       world.observe({ kind: 'alarm', code: 'unreadable', gid: stored.gid, message });
@@ -227,7 +230,8 @@ export class Runner {
   tell(event: Event, note?: Note): void {
     if (note !== undefined) this.#record({ kind: 'action', atMs: event.at, ...note });
     this.#apply(event, 'gate');
-    if (note !== undefined && this.#unsaved === 'nothing') this.#unsaved = 'progress';
+    // Who did what is durable too before it is answered.
+    if (note !== undefined) this.#unsaved = 'gate';
     if (event.kind === 'retry-now') this.#forgetPauses();
     this.pump();
   }
@@ -467,7 +471,9 @@ export class Runner {
       case 'written':
         return this.#stands(saving);
       case 'lost':
-        return planted('ignore-lost-write') ? this.#stands(saving) : this.#leave('lost');
+        if (planted('ignore-lost-write')) return this.#stands(saving);
+        // It may be lost to itself.
+        return saving.repeated ? this.#readBackIn(saving, readBackPauseMs) : this.#leave('lost');
       case 'exists':
         return this.#leave('lost');
       case 'unknown':
@@ -516,7 +522,7 @@ export class Runner {
     if (stands) return this.#stands(saving);
     // An insert that is not there was never acknowledged, and never will be.
     if (stored === undefined || stored.revision !== this.#revision) return this.#leave('lost');
-    this.#send({ ...saving, done: undefined });
+    this.#send({ ...saving, done: undefined, repeated: true });
   }
 
   // ---- leaving
