@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Measured } from './load.ts';
 
@@ -31,6 +32,25 @@ export async function measureIn(module: URL, args: readonly (string | number)[])
   const [measured] = (await Promise.race([once(child, 'message'), failed])) as [Measured];
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   return measured;
+}
+
+/** In the module that measures: sends the result and ends; ends without a word when the parent is gone first. */
+export async function answer(
+  measuring: Promise<Measured>,
+  cleanUp: () => Promise<void> = () => Promise.resolve(),
+): Promise<never> {
+  // Ctrl-C in a terminal reaches us too, but it is the parent's end that counts.
+  process.on('SIGINT', () => undefined);
+  const gone = new Promise<undefined>((resolve) => process.once('disconnect', () => resolve(undefined)));
+  // What the parent's end takes from us may be noticed before that end itself.
+  const failed = measuring.catch(async (error: unknown) => {
+    await Promise.race([gone, sleep(200)]);
+    if (process.connected) throw error;
+    return undefined;
+  });
+  const measured = await Promise.race([failed, gone]).finally(cleanUp);
+  if (measured !== undefined) await new Promise((sent) => process.send?.(measured, sent));
+  process.exit(measured === undefined ? 1 : 0);
 }
 
 export async function stop(child: ChildProcess): Promise<void> {

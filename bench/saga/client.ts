@@ -1,5 +1,6 @@
 /** The load, in a process of its own: measures one coordinator and sends the result to its parent. */
 import { randomBytes } from 'node:crypto';
+import { answer } from '../harness/child.ts';
 import { measure } from '../harness/load.ts';
 
 const [
@@ -24,7 +25,7 @@ const rest = JSON.stringify({
   steps: [step('reserve'), step('charge')],
 });
 
-const measured = await measure({
+const measuring = measure({
   url,
   path: '/v1/transactions',
   inFlight: Number(inFlight),
@@ -36,5 +37,4 @@ const measured = await measure({
     if (status !== 200 || !body.includes('"status":"committed"')) throw new Error(`${status} ${body}`);
   },
 });
-process.send?.(measured);
-process.disconnect();
+await answer(measuring);

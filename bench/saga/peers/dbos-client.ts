@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { closedLoop } from '../../harness/load.ts';
+import { answer } from '../../harness/child.ts';
+import { closedLoop, type Measured } from '../../harness/load.ts';
 import { poster } from '../../harness/post.ts';
 import { order, steps } from './peer.ts';
 
@@ -26,6 +27,7 @@ interface Dbos {
 }
 
 interface PgClient {
+  on(event: 'error', listener: () => void): void;
   connect(): Promise<void>;
   query(sql: string): Promise<unknown>;
   end(): Promise<void>;
@@ -40,10 +42,6 @@ const { DBOS } = requirePeer('@dbos-inc/dbos-sdk') as { readonly DBOS: Dbos };
 const post = poster(participants);
 // The database may be the user's own: a schema of our own in it, gone at the end.
 const schema = `settle_bench_${randomBytes(6).toString('hex')}`;
-
-// The terminal's Ctrl-C reaches us too; the parent's end is what counts.
-process.on('SIGINT', () => undefined);
-process.once('disconnect', () => void dropSchema().finally(() => process.exit(1)));
 
 const place = DBOS.registerWorkflow(
   async (input: typeof order) => {
@@ -60,24 +58,30 @@ DBOS.setConfig({
   systemDatabasePoolSize: Number(poolSize),
   logLevel: 'error',
 });
-await DBOS.launch();
 
-const measured = await closedLoop(
-  { inFlight: Number(inFlight), durationMs: Number(durationMs), warmUpMs: Number(warmUpMs) },
-  async () => {
+await answer(measurePlacing(), dropSchema);
+
+async function measurePlacing(): Promise<Measured> {
+  await DBOS.launch();
+  const load = { inFlight: Number(inFlight), durationMs: Number(durationMs), warmUpMs: Number(warmUpMs) };
+  const measured = await closedLoop(load, async () => {
     const status = await place(order);
     if (status !== 'committed') throw new Error(status);
-  },
-);
-await DBOS.shutdown();
-await dropSchema();
-process.removeAllListeners('disconnect');
-process.send?.(measured, () => process.exit(0));
+  });
+  await DBOS.shutdown();
+  return measured;
+}
 
+/** As far as there still is a database: ours ends with the bench. */
 async function dropSchema(): Promise<void> {
   const { Client } = requirePeer('pg') as { readonly Client: new (url: string) => PgClient };
   const client = new Client(databaseUrl);
-  await client.connect();
-  await client.query(`drop schema if exists ${schema} cascade`);
-  await client.end();
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    await client.query(`drop schema if exists ${schema} cascade`);
+    await client.end();
+  } catch (error) {
+    if (process.connected) throw error;
+  }
 }
