@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parseBranchName, parseGid } from '../core/ids.ts';
 import { Ongoing, Refused } from '../define/answers.ts';
 import { SettleError } from '../util/errors.ts';
@@ -67,6 +67,14 @@ describe('what a participant answers', () => {
     expect(reply.status).toBe(500);
     expect(reply.body).not.toContain('canary');
     expect(logged).toEqual([`${(JSON.parse(reply.body) as { id: string }).id} Error: password=canary`]);
+  });
+
+  it('logs such an error by default, with the same id', async () => {
+    const log = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    const error = new Error('broken');
+    const { id } = JSON.parse((await answer(() => Promise.reject(error))).body) as { id: string };
+    expect(log.mock.calls).toEqual([[expect.stringContaining(id), error]]);
+    log.mockRestore();
   });
 
   it('never answers 409 or 425 to an error of ours', async () => {

@@ -257,8 +257,5 @@ function logError(
   error: unknown,
   { id, call }: { readonly id: string; readonly call: ParticipantCall },
 ): void {
-  console.error(
-    `settle: ${call.op} of ${call.branch} (${call.gid}) failed, ${id}: ${messageOf(error)}`,
-    error,
-  );
+  console.error(`settle: ${call.op} of ${call.branch} (${call.gid}) failed, ${id}:`, error);
 }
