@@ -23,11 +23,11 @@ import { firstDifference } from '../util/json.ts';
 export interface ContractStore {
   readonly store: Store;
   /** Moves the store's clock forward by milliseconds. */
-  advance(ms: number): void | Promise<void>;
+  readonly advance: (ms: number) => void | Promise<void>;
   /** Closes the store and opens the same data again. Without it (a store that keeps nothing) those facts are skipped. */
   readonly reopen?: () => Promise<Store>;
   /** Called after the fact is checked, whatever came out. */
-  dispose?(): void | Promise<void>;
+  readonly dispose?: () => void | Promise<void>;
 }
 
 /** Of a test runner, what the suite needs: vitest, jest, mocha and node:test all fit. */

@@ -134,7 +134,7 @@ function inspect(path: string): void {
   }
   const damage = damageOfWal(`${path}-wal`);
   if (damage !== undefined) throw corrupt(path, damage);
-  // A connection that may write would checkpoint the log as it closes, and so change a file that is not for us.
+  // A connection that may write would copy the log into the file as it closes, and so change what is not for us.
   const db = new DatabaseSync(path, { readOnly: true });
   try {
     versionOf(db, path);

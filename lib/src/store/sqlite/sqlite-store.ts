@@ -138,9 +138,10 @@ export class SqliteStore implements Store {
     this.#sendGathered();
     const { worker } = phase;
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-    const closed = new Promise<void>((resolve, reject) => {
+    const answered = new Promise<void>((resolve, reject) => {
       this.#ask({ kind: 'close', id: ++this.#lastId }, { kind: 'call', resolve: () => resolve(), reject });
-    }).finally(() => exited);
+    });
+    const closed = Promise.all([answered, exited]).then(() => undefined);
     this.#phase = { kind: 'closing', worker, closed };
     return closed;
   }
@@ -188,6 +189,8 @@ export class SqliteStore implements Store {
     const worker = this.#worker();
     if (this.#pending.size === 0) worker.ref();
     this.#pending.set(request.id, pending);
+    // The rule means windows, not threads.
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin
     worker.postMessage(request);
   }
 

@@ -18,15 +18,7 @@ import { openDatabase, type OpenDatabase, type OpenOptions } from './database.ts
 import { prepareLeases } from './leases.ts';
 import { groupWritesMax } from './limits.ts';
 import { prepareList } from './listing.ts';
-import {
-  type Calls,
-  failureOf,
-  type Handlers,
-  type Outcomes,
-  type Reply,
-  type Request,
-  type Verb,
-} from './messages.ts';
+import { failureOf, type Handlers, type Outcomes, type Reply, type Request, type Verb } from './messages.ts';
 import { prepareTouch, prepareTransaction, readMeta } from './meta.ts';
 import { preparePrune } from './pruning.ts';
 import { toTransaction, transactionColumns } from './rows.ts';
@@ -140,8 +132,10 @@ function serve(database: OpenDatabase): void {
     if (done !== undefined) reply({ kind: 'committed', nowMs: done.value, groups: answers });
   }
 
-  function call<V extends Verb>(id: number, verb: V, ask: unknown): void {
-    const done = attempt([id], () => handlers[verb](ask as Calls[V]['ask']));
+  function call(id: number, verb: Verb, ask: unknown): void {
+    // The other half pairs verb and question by their types; between threads only their pairing is left.
+    const handler = handlers[verb] as (ask: unknown) => unknown;
+    const done = attempt([id], () => handler(ask));
     if (done !== undefined) reply({ kind: 'answer', id, answer: done.value });
   }
 
@@ -159,8 +153,9 @@ function serve(database: OpenDatabase): void {
   }
 
   function close(id: number): void {
-    const done = attempt([id], () => database.close());
-    if (done !== undefined) reply({ kind: 'answer', id, answer: undefined });
+    // After damage nothing is copied or tidied: the thread ends, and with it the handles and the lock.
+    if (refusal !== undefined || attempt([id], () => database.close()) !== undefined)
+      reply({ kind: 'answer', id, answer: undefined });
     port.close();
   }
 
