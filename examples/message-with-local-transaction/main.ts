@@ -47,7 +47,9 @@ function open(path: string, schema: string) {
 }
 
 function count(): string {
-  const rows = (db: DatabaseSync, table: string): string =>
-    String(db.prepare(`select count(*) as n from ${table}`).get()?.['n']);
   return `${rows(orders.db, 'orders')} orders, ${rows(points.db, 'points')} rewarded`;
+}
+
+function rows(db: DatabaseSync, table: string): string {
+  return String(db.prepare(`select count(*) as n from ${table}`).get()?.['n']);
 }

@@ -94,7 +94,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         {
           method: 'POST',
           path: '/v1/transactions/batch',
-          body: { transactions: requests.map(({ signal: _, ...request }) => submitBody(request)) },
+          body: { transactions: requests.map(submitBody) },
         },
         asOutcomes,
       ),

@@ -74,20 +74,18 @@ async function locally<Tx, Value extends LocalValue>(
   transactions: LocalTransactions<Tx>,
   work: (tx: Tx) => Value | Promise<Value>,
 ): Promise<Value> {
-  let workThrew = false;
+  // A barrier may run work again; what counts is how the last run ended.
+  const last: { run: 'none' | 'returned' | 'threw' } = { run: 'none' };
   try {
     return await transactions.prepare(gid, async (tx) => {
-      workThrew = false;
-      try {
-        return await work(tx);
-      } catch (error) {
-        workThrew = true;
-        throw error;
-      }
+      last.run = 'threw';
+      const value = await work(tx);
+      last.run = 'returned';
+      return value;
     });
   } catch (error) {
-    if (!workThrew) throw error;
-    await abortAfter(coordinator, gid, error);
+    // L3
+    if (last.run === 'threw') await abortAfter(coordinator, gid, error);
     throw error;
   }
 }
@@ -106,7 +104,7 @@ export async function abortAfter(
     throw new AggregateError(
       [error, abortError],
       `${reason}; and ${gid} could not be aborted, so its deadline or check-back will`,
-      { cause: error },
+      { cause: abortError },
     );
   }
 }

@@ -54,7 +54,7 @@ describe('the types of a saga', () => {
         do: (_input, ctx) => {
           expectTypeOf(ctx.results.root).toEqualTypeOf<number>();
           // @ts-expect-error: left runs beside it
-          return ctx.results.left;
+          void ctx.results.left;
         },
       })
       .step('join', {
@@ -68,7 +68,7 @@ describe('the types of a saga', () => {
         after: [],
         do: (_input, ctx) => {
           // @ts-expect-error: nothing comes before it
-          return ctx.results.root;
+          void ctx.results.root;
         },
       });
   });

@@ -65,12 +65,11 @@ export async function openCoordinator(options: OpenOptions): Promise<EmbeddedCoo
     await engine.start();
     return { ...settleOver(transport, functionAddress), engine };
   } catch (error) {
-    await release().catch((closeError: unknown) => {
-      throw new AggregateError(
-        [error, closeError],
-        'the coordinator could not be opened, nor its store closed',
-      );
-    });
+    const [released] = await Promise.allSettled([release()]);
+    if (released.status === 'rejected') {
+      const what = 'the coordinator could not be opened, nor its store closed';
+      throw new AggregateError([error, released.reason], what, { cause: error });
+    }
     throw error;
   }
 }

@@ -383,7 +383,7 @@ describe.each<[string, (store: Store) => Promise<World>, () => Store]>([
       { gid, waitMs: 20_000, signal: stop.signal },
     );
     stop.abort(new Error('enough'));
-    await expect(waiting).rejects.toThrow();
+    await expect(waiting).rejects.toThrow('enough');
   });
 });
 

@@ -6,9 +6,9 @@ const poolBytes = digits * 64;
 
 export interface UlidSources {
   /** Milliseconds since 1970. */
-  nowMs(): number;
+  readonly nowMs: () => number;
   /** Fills the array with random bytes. */
-  fill(bytes: Uint8Array<ArrayBuffer>): void;
+  readonly fill: (bytes: Uint8Array<ArrayBuffer>) => void;
 }
 
 /**
