@@ -22,11 +22,7 @@ export function textOption(options: {
   readonly hint: string;
   readonly doc: string;
 }): Option<string> {
-  const parse = (input: unknown): Parsed<string> =>
-    typeof input === 'string' && input.trim() !== ''
-      ? { kind: 'value', value: input.trim() }
-      : { kind: 'wrong', must: 'a text that is not empty' };
-  return { kind: 'text', secret: false, parse, ...options };
+  return { kind: 'text', secret: false, parse: parseText, ...options };
 }
 
 export function integerOption(options: {
@@ -46,12 +42,7 @@ export function integerOption(options: {
 }
 
 export function switchOption(options: { readonly default: boolean; readonly doc: string }): Option<boolean> {
-  const parse = (input: unknown): Parsed<boolean> => {
-    if (input === true || input === 'true' || input === '1') return { kind: 'value', value: true };
-    if (input === false || input === 'false' || input === '0') return { kind: 'value', value: false };
-    return { kind: 'wrong', must: 'true or false' };
-  };
-  return { kind: 'switch', secret: false, hint: 'true|false', parse, ...options };
+  return { kind: 'switch', secret: false, hint: 'true|false', parse: parseSwitch, ...options };
 }
 
 export function choiceOption<T extends string>(options: {
@@ -67,6 +58,18 @@ export function choiceOption<T extends string>(options: {
       : { kind: 'value', value };
   };
   return { kind: 'choice', secret: false, hint: choices.join('|'), parse, ...rest };
+}
+
+function parseText(input: unknown): Parsed<string> {
+  return typeof input === 'string' && input.trim() !== ''
+    ? { kind: 'value', value: input.trim() }
+    : { kind: 'wrong', must: 'a text that is not empty' };
+}
+
+function parseSwitch(input: unknown): Parsed<boolean> {
+  if (input === true || input === 'true' || input === '1') return { kind: 'value', value: true };
+  if (input === false || input === 'false' || input === '0') return { kind: 'value', value: false };
+  return { kind: 'wrong', must: 'true or false' };
 }
 
 /** Text: separated by commas, or the flag repeated. JSON: an array. */
@@ -105,6 +108,11 @@ export function textItem(
 ): (input: unknown) => Parsed<string> {
   return (input) =>
     typeof input === 'string' && accepts(input) ? { kind: 'value', value: input } : { kind: 'wrong', must };
+}
+
+/** The default as one would write it in a flag. */
+export function defaultText(option: Pick<Option<unknown>, 'default'>): string {
+  return Array.isArray(option.default) ? option.default.join(',') : String(option.default);
 }
 
 /** The name of those known that is closest, when it is close enough to be what was meant. */

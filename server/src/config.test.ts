@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { isSettleError } from 'settle/core';
 import { configCommand } from './commands/config.ts';
 import { optionNames, options, resolveConfig, variableOf, type Sources } from './config.ts';
-import { nearest } from './config-option.ts';
+import { defaultText, nearest } from './config-option.ts';
 import { flagOf } from './flags.ts';
 
 function resolve(sources: Partial<Sources> & { readonly file?: unknown }) {
@@ -72,12 +72,9 @@ describe('where a value comes from', () => {
 
 describe('every option of the table', () => {
   it.each(optionNames)('%s: its default parses to itself, from text and from JSON', (name) => {
-    const option = options[name];
-    const { default: value } = option;
-    if (Array.isArray(value)) expect(option.parse(value)).toEqual({ kind: 'value', value });
-    else
-      for (const input of [value, String(value)])
-        expect(option.parse(input)).toEqual({ kind: 'value', value });
+    const { default: value, parse } = options[name];
+    for (const input of [value, defaultText(options[name])])
+      expect(parse(input)).toEqual({ kind: 'value', value });
   });
 
   it.each(optionNames)(
@@ -103,13 +100,19 @@ describe('every option of the table', () => {
         .origins[name],
     ).toBe('flag');
     expect(resolve({ env: { ...key, [variableOf(name)]: text } }).origins[name]).toBe('environment');
-    if (name !== 'apiKeys') expect(resolve({ env: key, file: { [name]: text } }).origins[name]).toBe('file');
+    expect(resolve({ file: { apiKeys: ['ops:0123456789abcdef'], [name]: text } }).origins[name]).toBe('file');
   });
 
-  it.each(optionNames)('%s: its documentation is one sentence or more, and names its unit', (name) => {
+  it.each(optionNames)('%s: its documentation ends like a sentence', (name) => {
     expect(options[name].doc).toMatch(/\.$/);
-    if (name.endsWith('Ms')) expect(options[name].doc).toMatch(/^Milliseconds /);
   });
+
+  it.each(optionNames.filter((name) => name.endsWith('Ms')))(
+    '%s: its documentation names the unit',
+    (name) => {
+      expect(options[name].doc).toMatch(/^Milliseconds /);
+    },
+  );
 });
 
 describe('what cannot be meant', () => {
@@ -146,8 +149,7 @@ describe('what cannot be meant', () => {
 
   it('refuses a file that is missing or no JSON, naming it', () => {
     expect(refusal({ argv: ['--config', '/nowhere/settle.json'] }).message).toContain('/nowhere/settle.json');
-    const readFile = (): string => '{ port: 1 }';
-    expect(() => resolveConfig({ argv: ['--config=a.json'], env: {}, readFile })).toThrow(
+    expect(() => resolveConfig({ argv: ['--config=a.json'], env: {}, readFile: noJson })).toThrow(
       'a.json cannot be read as JSON',
     );
   });
@@ -199,6 +201,10 @@ describe('the nearest name', () => {
     expect(nearest('PORT', ['port', 'host'])).toBe('port');
   });
 });
+
+function noJson(): string {
+  return '{ port: 1 }';
+}
 
 function sampleList(name: string): string {
   const samples: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { optionNames, options, variableOf } from './config.ts';
+import { defaultText } from './config-option.ts';
 import { exitCodes } from './exit-codes.ts';
 import { flagOf } from './flags.ts';
 
@@ -14,11 +15,11 @@ describe('docs/operating/configuration.md', () => {
   });
 
   it.each(optionNames)('%s: says flag, variable, default, meaning and whether it is secret', (name) => {
-    const { default: value, doc: meaning, secret } = options[name];
+    const { doc: meaning, secret } = options[name];
     const row = rows.find((line) => line.startsWith(`| \`${name}\``)) ?? '';
     expect(row).toContain(`\`--${flagOf(name)}\``);
     expect(row).toContain(`\`${variableOf(name)}\``);
-    const shown = Array.isArray(value) ? value.join(',') : String(value);
+    const shown = defaultText(options[name]);
     expect(row).toContain(shown === '' ? '| (none) |' : `| \`${shown}\` |`);
     expect(row).toContain(meaning);
     expect(row.includes('*Secret.*')).toBe(secret);

@@ -159,10 +159,10 @@ describe('H1 a body beyond the limit', () => {
 
   it('is refused before it is sent, when the caller asks first', async () => {
     const { server } = await serve();
-    const head = (length: number): string =>
-      `POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\n\r\n`;
-    expect(await raw(server, head(1_001))).toMatch(/^HTTP\/1\.1 413 /);
-    expect(await raw(server, head(3), 'abc')).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /);
+    expect(await raw(server, askingFirst(1_001))).toMatch(/^HTTP\/1\.1 413 /);
+    expect(await raw(server, askingFirst(3), 'abc')).toMatch(
+      /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /,
+    );
   });
 
   it('is refused while it is read, when it does not say its length', async () => {
@@ -263,7 +263,7 @@ describe('H4 a stream', () => {
 
   it('that fails breaks the connection instead of looking complete', async () => {
     const { server, failures } = await serve(async () => ({ status: 200, headers: {}, body: failing() }));
-    await expect(ask(server, '/')).rejects.toThrow();
+    await expect(ask(server, '/')).rejects.toThrow(/hang up|ECONNRE|aborted/);
     expect(failures).toHaveLength(1);
   });
 });
@@ -277,13 +277,13 @@ describe('a close', () => {
       await go.promise;
       return echo(request);
     });
-    const reply = ask(server, '/');
+    const reply = raw(server, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     await asked.promise;
     const closed = server.close(5_000);
     go.resolve();
-    expect(await reply).toMatchObject({ status: 200, headers: { connection: 'close' } });
+    expect(await reply).toMatch(/^HTTP\/1\.1 200 [^]*Connection: close/);
     await closed;
-    await expect(ask(server, '/')).rejects.toThrow();
+    await expect(ask(server, '/')).rejects.toThrow(/hang up|ECONNRE|aborted/);
   });
 
   it('cuts off what takes longer than its time', async () => {
@@ -292,7 +292,7 @@ describe('a close', () => {
     reply.catch(() => {});
     await new Promise((resolve) => setTimeout(resolve, 50));
     await server.close(20);
-    await expect(reply).rejects.toThrow();
+    await expect(reply).rejects.toThrow(/hang up|ECONNRE|aborted/);
   });
 });
 
@@ -313,6 +313,10 @@ describe('an address that cannot be had', () => {
     });
   });
 });
+
+function askingFirst(length: number): string {
+  return `POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\n\r\n`;
+}
 
 async function* ticks(returned: () => void): AsyncGenerator<string> {
   try {

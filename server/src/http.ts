@@ -162,24 +162,18 @@ class Glue {
   /** H4 */
   async #stream(response: ServerResponse, body: AsyncIterable<string>): Promise<void> {
     const iterator = body[Symbol.asyncIterator]();
-    let ended = false;
-    const gone = new Promise<void>((resolve) => {
-      const end = (): void => {
-        ended = true;
-        resolve();
-      };
-      response.once('close', () => {
-        this.#streams.delete(end);
-        end();
-      });
-      this.#streams.add(end);
-      if (this.#closed !== undefined) end();
+    const { promise: gone, resolve: end } = Promise.withResolvers<void>();
+    response.once('close', () => {
+      this.#streams.delete(end);
+      end();
     });
+    this.#streams.add(end);
+    if (this.#closed !== undefined) end();
     response.flushHeaders();
-    const wasEnded = gone.then(() => ({ done: true, value: undefined }) as const);
+    const wasGone = gone.then(() => ({ done: true, value: undefined }) as const);
     for (;;) {
-      const next = await Promise.race([iterator.next(), wasEnded]);
-      if (ended || next.done === true) break;
+      const next = await Promise.race([wasGone, iterator.next()]);
+      if (next.done === true) break;
       if (!response.write(next.value)) await Promise.race([drained(response), gone]);
     }
     // Not awaited: a generator that waits for its next event cannot return before it came.

@@ -5,7 +5,7 @@ import { configCommand } from './commands/config.ts';
 import { options, variableOf, type OptionName } from './config.ts';
 import { exitCodeOf, exitCodes, isListenError, type ExitCode } from './exit-codes.ts';
 import { flagOf, unknownName } from './flags.ts';
-import type { Option } from './config-option.ts';
+import { defaultText, type Option } from './config-option.ts';
 import { messageOf } from './message-of.ts';
 
 interface Command {
@@ -87,7 +87,7 @@ function describeOptions(table: Readonly<Record<string, Option<unknown>>>, withV
     .map(([name, option]) => {
       const value = option.kind === 'switch' ? '' : ` <${option.hint}>`;
       const variable = withVariables ? ` Also ${variableOf(name as OptionName)}.` : '';
-      const fallback = Array.isArray(option.default) ? option.default.join(',') : String(option.default);
+      const fallback = defaultText(option);
       const shown = option.kind === 'switch' || fallback === '' ? '' : ` Default ${fallback}.`;
       return `  --${flagOf(name)}${value}\n      ${option.doc}${shown}${variable}`;
     })

@@ -14,8 +14,7 @@ export interface StopSignal {
 /** Listens for SIGINT and SIGTERM. The second one exits with 128 + its number, whatever is still under way. */
 export function stopSignal(): StopSignal {
   let asked = false;
-  let resolve: (signal: string) => void = () => {};
-  const promise = new Promise<string>((done) => (resolve = done));
+  const { promise, resolve } = Promise.withResolvers<string>();
   const handler = (signal: NodeJS.Signals): void => {
     if (asked) process.exit(128 + constants.signals[signal]);
     asked = true;

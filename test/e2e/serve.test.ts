@@ -168,12 +168,13 @@ describe('settle serve', () => {
   });
 });
 
-describe('a start that cannot be', () => {
-  const oneLine = (stderr: string): string => {
-    expect(stderr.trim().split('\n')).toHaveLength(1);
-    return stderr;
-  };
+/** What is said on stderr, which is one line. */
+function oneLine(stderr: string): string {
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  return stderr;
+}
 
+describe('a start that cannot be', () => {
   it('for a flag that does not exist: 2, with the nearest name', async () => {
     const { code, stderr } = await runSettle(['serve', '--prot', '1']);
     expect(code).toBe(2);

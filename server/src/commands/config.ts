@@ -27,15 +27,12 @@ function asTable(resolved: Resolved): string {
 }
 
 function asJson(resolved: Resolved): string {
-  const entries = optionNames.map((name) => [
+  const entries = optionNames.map((name): [OptionName, unknown] => [
     name,
     { value: masked(resolved, name), origin: resolved.origins[name] },
   ]);
-  return JSON.stringify(
-    { options: Object.fromEntries(entries), file: resolved.file, warnings: resolved.warnings },
-    null,
-    2,
-  );
+  const shown = Object.fromEntries<unknown>(entries);
+  return JSON.stringify({ options: shown, file: resolved.file, warnings: resolved.warnings }, null, 2);
 }
 
 function shown(resolved: Resolved, name: OptionName): string {

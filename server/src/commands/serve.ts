@@ -24,7 +24,7 @@ export async function serveCommand(argv: readonly string[]): Promise<ExitCode> {
   // What tests and supervisors wait for.
   log.info('ready', { url: server.url, pid: process.pid });
   const reason = await Promise.race([signal.asked, parentGone()]);
-  await stop(server.stop, log, reason);
+  await stop(() => server.stop(), log, reason);
   signal.release();
   // The channel to a parent would keep the process alive.
   if (process.connected) process.disconnect();

@@ -52,11 +52,12 @@ describe('the kills themselves', () => {
   });
 
   it('tell `settled` when a victim does not come back', async () => {
-    const kill = async (): Promise<void> => {
-      throw new Error('it did not start');
-    };
-    const chaos = createChaos({ seed: 7, orders: 1, services: true, coordinator: false, kill });
+    const chaos = createChaos({ seed: 7, orders: 1, services: true, coordinator: false, kill: neverBack });
     chaos.before(1);
     await expect(chaos.settled()).rejects.toThrow('it did not start');
   });
 });
+
+async function neverBack(): Promise<void> {
+  throw new Error('it did not start');
+}

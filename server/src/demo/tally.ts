@@ -20,10 +20,11 @@ export interface Tally {
   coordinatorKills: number;
 }
 
+const nothingYet: PatternTally = { submitted: 0, committed: 0, aborted: 0, neverBegan: 0, retries: 0 };
+
 export function createTally(): Tally {
-  const pattern = (): PatternTally => ({ submitted: 0, committed: 0, aborted: 0, neverBegan: 0, retries: 0 });
   return {
-    patterns: { saga: pattern(), tcc: pattern(), message: pattern() },
+    patterns: { saga: { ...nothingYet }, tcc: { ...nothingYet }, message: { ...nothingYet } },
     faults: { refuse: 0, unavailable: 0, reset: 0, withhold: 0, duplicate: 0, late: 0 },
     restarts: { orders: 0, stock: 0, wallet: 0 },
     coordinatorKills: 0,

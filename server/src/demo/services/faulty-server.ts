@@ -2,6 +2,7 @@
  * The HTTP server of a demo service, which is as unreliable as the seed says: it loses answers, gets requests twice or
  * late, and says 503. What it never does is touch the business.
  */
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { HandlerRequest, HandlerResponse } from 'settle/participant';
 import { createDice } from '../dice.ts';
@@ -106,9 +107,10 @@ function send(response: ServerResponse, { status, headers, body }: HandlerRespon
 }
 
 async function textOf(incoming: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of incoming) chunks.push(Buffer.from(chunk));
-  return Buffer.concat(chunks).toString('utf8');
+  let text = '';
+  incoming.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+  await once(incoming, 'end');
+  return text;
 }
 
 function listening(server: Server, port: number): Promise<number> {

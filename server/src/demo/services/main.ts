@@ -32,8 +32,10 @@ type Answer = (request: HandlerRequest) => Promise<HandlerResponse>;
 
 const routes = new Map<string, Answer>();
 for (const [path, work] of Object.entries(business[service])) {
-  const ops = Object.entries(work).map(([op, each]) => [op, guarded(path, op, each)]);
-  routes.set(path, counted(path, handler(Object.fromEntries(ops), { onError: complain })));
+  const ops: Readonly<Record<string, ReturnType<typeof guarded>>> = Object.fromEntries(
+    Object.entries(work).map(([op, each]) => [op, guarded(path, op, each)]),
+  );
+  routes.set(path, counted(path, handler(ops, { onError: complain })));
 }
 
 const coordinator = connect(settings.coordinatorUrl, { patience: { forMs: 2_000 } });

@@ -44,14 +44,11 @@ type Dies = 'never' | 'before-commit' | 'after-commit';
 
 /** Local transactions of a producer that goes away at the worst moment: nothing more comes from it for this message. */
 function mortal(barrier: SqliteBarrier<DatabaseSync>, dies: Dies): LocalTransactions<DatabaseSync> {
+  if (dies === 'never') return barrier;
   return {
-    async prepare<Value>(gid: string, work: (db: DatabaseSync) => Value | Promise<Value>): Promise<Value> {
-      if (dies === 'before-commit') throw new ProducerDied(dies);
-      const values: Value[] = [];
-      await barrier.prepare(gid, async (db) => void values.push(await work(db)));
-      const [value] = values;
-      if (dies === 'after-commit' || value === undefined) throw new ProducerDied(dies);
-      return value;
+    async prepare(gid, work) {
+      if (dies === 'after-commit') await barrier.prepare(gid, work);
+      throw new ProducerDied(dies);
     },
   };
 }
