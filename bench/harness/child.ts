@@ -48,7 +48,12 @@ export async function answer(
     if (process.connected) throw error;
     return undefined;
   });
-  const measured = await Promise.race([failed, gone]).finally(cleanUp);
+  let measured: Measured | undefined;
+  try {
+    measured = await Promise.race([failed, gone]);
+  } finally {
+    await cleanUp();
+  }
   if (measured !== undefined) await new Promise((sent) => process.send?.(measured, sent));
   process.exit(measured === undefined ? 1 : 0);
 }
