@@ -13,7 +13,7 @@ import { type Running, startProgram } from '../../harness/program.ts';
 import { install } from './install.ts';
 import { order, type Peer, type PeerLoad } from './peer.ts';
 
-/** Its default of 24 is meant for many cores; on two, 4 gave the most of 1, 2, 4, 8 and 24: see ../../README.md. */
+/** On two cores 4 gave more than 2, 8 and its default of 24: see ../../README.md. */
 const partitions = 4;
 
 const versions = { '@restatedev/restate-server': '1.7.12', '@restatedev/restate-sdk': '1.17.2' };
