@@ -137,7 +137,7 @@ describe('delayed delivery', () => {
     expect(situation(delayed, decided, clock(599)).status).toBe('scheduled');
     expect(situation(delayed, decided, clock(600)).status).toBe('delivering');
     expect(situation(delayed, decided, retryNow).status).toBe('delivering');
-    expect(situation(delayed, decided, forget).status).toBe('forgotten');
+    expect(() => situation(delayed, decided, forget)).toThrow('forget in scheduled');
     const asked = answered('producer', 'check', { kind: 'done' }, 20_000);
     expect(situation(delayed, ...asking, asked).effects).toEqual(['wake 20500']);
   });
@@ -211,6 +211,7 @@ describe('what people may do', () => {
     ['skip before the delivery', [], skip('a')],
     ['skip what is done', [commit, done('a')], skip('a')],
     ['forget after the end', [abort], forget],
+    ['retry after the end', [abort], retryNow],
     ['register', [], { kind: 'registered', at: 0, branches: [] }],
     ['call a stranger', [commit], done('stranger')],
   ])('it is a defect of ours to %s', (_, events, event) => {

@@ -76,6 +76,7 @@ function evolve(plan: MessagePlan, state: MessageState, event: Event): MessageSt
       assert(state.kind === 'prepared', `${event.kind} in ${state.kind}`);
       return { kind: 'aborted', reason: event.reason };
     case 'retry-now':
+      assert(!isTerminal(state), `retry-now in ${state.kind}`);
       return retryNow(plan, state);
     case 'skip-branch': {
       assert(state.kind === 'delivering', `skip-branch in ${state.kind}`);
@@ -84,10 +85,7 @@ function evolve(plan: MessagePlan, state: MessageState, event: Event): MessageSt
       return finish(replace(state, at, { kind: 'skipped', reason: event.reason }));
     }
     case 'forget':
-      assert(
-        state.kind === 'prepared' || state.kind === 'scheduled' || state.kind === 'delivering',
-        `forget in ${state.kind}`,
-      );
+      assert(state.kind === 'prepared' || state.kind === 'delivering', `forget in ${state.kind}`);
       return {
         kind: 'forgotten',
         reason: event.reason,
@@ -211,6 +209,10 @@ function branches(plan: MessagePlan, state: MessageState): readonly BranchView[]
     { branch: producerBranch, op: 'check', status: kind === 'asking' ? 'called' : 'waiting', ...asking },
     ...targets,
   ];
+}
+
+function isTerminal(state: MessageState): boolean {
+  return state.kind === 'committed' || state.kind === 'aborted' || state.kind === 'forgotten';
 }
 
 function replace(state: Delivering, at: number, target: DeliveryState): Delivering {

@@ -83,12 +83,16 @@ const underWay: Readonly<Record<Status, BranchStatus | undefined>> = {
   forgotten: undefined,
 };
 
-/** Branches that wait for a person, or were asked {@link stuckAfterAttempts} times in vain. */
-export function stuckBranches(plan: Plan, state: State): readonly BranchView[] {
+/** Branches that wait for a person, or were asked so often in vain. */
+export function stuckBranches(
+  plan: Plan,
+  state: State,
+  afterAttempts: number = stuckAfterAttempts,
+): readonly BranchView[] {
   const wanted = underWay[state.kind];
   if (wanted === undefined) return [];
   return branches(plan, state).filter(({ status, attempts }) =>
-    status === 'parked' ? wanted === 'called' : status === wanted && attempts >= stuckAfterAttempts,
+    status === 'parked' ? wanted === 'called' : status === wanted && attempts >= afterAttempts,
   );
 }
 

@@ -538,6 +538,7 @@ describe('what people may do', () => {
     ['force-abort after the end', [abort], forceAbort],
     ['force-commit after the end', [abort], forceCommit],
     ['forget after the end', [abort], forget],
+    ['retry after the end', [abort], retryNow],
     ['skip what is done', passed('a'), skip('a')],
     ['skip what is not to be undone', [...passed('a'), abort], skip('b')],
     ['skip after the end', [abort], skip('a')],

@@ -84,6 +84,7 @@ function evolve(plan: SagaPlan, state: SagaState, event: Event): SagaState {
       assert(state.kind === 'running', `force-commit in ${state.kind}`);
       return forward(plan, { kind: 'finishing', steps: state.steps.map(unpark) });
     case 'retry-now':
+      assert(!isTerminal(state), `retry-now in ${state.kind}`);
       return isForward(state) ? { ...state, steps: state.steps.map(unpark) } : state;
     case 'skip-branch':
       return skip(plan, state, position(plan, event.branch), event.reason);

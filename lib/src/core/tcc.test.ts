@@ -327,6 +327,7 @@ describe('what people may do', () => {
     ['abort after the decision', [...both, commit], abort],
     ['force-abort after the end', [abort], forceAbort],
     ['forget after the end', [abort], forget],
+    ['retry after the end', [abort], retryNow],
     ['skip while trying', both, skip('a')],
     ['skip what is settled', [...both, commit, done('a', 'confirm')], skip('a')],
     ['skip after the end', [abort], skip('a')],

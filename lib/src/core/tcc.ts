@@ -90,6 +90,7 @@ function evolve(plan: TccPlan, state: TccState, event: Event): TccState {
       assert(state.kind === 'trying', `${event.kind} in ${state.kind}`);
       return cancel(state, event.reason);
     case 'retry-now':
+      assert(!isTerminal(state), `retry-now in ${state.kind}`);
       return state;
     case 'skip-branch':
       return skip(state, position(plan, state, event.branch), event.reason);

@@ -1,10 +1,18 @@
 /** Breadth-first search over every world a setting can lead to: small worlds enumerated fully. */
-import { check, firstWorld, InvariantBroken, moves, type Setting, type World } from './protocol-world.ts';
+import {
+  check,
+  checkState,
+  firstWorld,
+  InvariantBroken,
+  moves,
+  type Setting,
+  type World,
+} from './protocol-world.ts';
 
 export interface Exploration {
   readonly worlds: number;
-  /** Worlds in which the transaction ended, by how. */
-  readonly ends: Readonly<Record<string, number>>;
+  /** How many worlds have a state of this kind. */
+  readonly kinds: Readonly<Record<string, number>>;
 }
 
 /**
@@ -14,45 +22,52 @@ export interface Exploration {
 export function explore(setting: Setting, worldsMax: number, visit?: (world: World) => void): Exploration {
   const seen = new Seen();
   const first = firstWorld(setting);
-  const ends: Record<string, number> = {};
-  let frontier: readonly Visited[] = [{ world: first, move: 'start', from: undefined }];
+  const kinds: Record<string, number> = {};
+  let frontier: readonly Visited[] = [{ world: first, way: { move: 'start', from: undefined } }];
   seen.add(first);
   while (frontier.length > 0) {
     const next: Visited[] = [];
     for (const from of frontier) {
       const { kind } = from.world.state;
-      ends[kind] = (ends[kind] ?? 0) + 1;
-      telling(from, () => visit?.(from.world));
-      for (const move of telling(from, () => moves(setting, from.world))) {
-        const reached: Visited = { world: from.world, move: move.name, from };
-        const world = telling(reached, () => move.next());
+      kinds[kind] = (kinds[kind] ?? 0) + 1;
+      telling(from.way, () => visit?.(from.world));
+      for (const move of telling(from.way, () => moves(setting, from.world))) {
+        const way: Way = { move: move.name, from: from.way };
+        const world = telling(way, () => move.next());
         if (!seen.add(world)) continue;
-        const visited: Visited = { world, move: move.name, from };
-        telling(visited, () => check(setting, world));
-        next.push(visited);
+        telling(way, () => {
+          check(setting, world);
+          if (seen.isNewState) checkState(setting, world.state);
+        });
+        next.push({ world, way });
       }
     }
     if (seen.count > worldsMax) throw new InvariantBroken(`more than ${worldsMax} worlds`);
     frontier = next;
   }
-  return { worlds: seen.count, ends };
+  return { worlds: seen.count, kinds };
+}
+
+/** How a world came about. */
+interface Way {
+  readonly move: string;
+  readonly from: Way | undefined;
 }
 
 interface Visited {
   readonly world: World;
-  readonly move: string;
-  readonly from: Visited | undefined;
+  readonly way: Way;
 }
 
 /** Adds to whatever is thrown how the world came about. */
-function telling<T>(visited: Visited, work: () => T): T {
+function telling<T>(way: Way, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const way: string[] = [];
-    for (let at: Visited | undefined = visited; at !== undefined; at = at.from) way.unshift(at.move);
+    const moves: string[] = [];
+    for (let at: Way | undefined = way; at !== undefined; at = at.from) moves.unshift(at.move);
     const what = error instanceof Error ? error.message : String(error);
-    throw new InvariantBroken(`${what}\n${way.join('\n')}`, { cause: error });
+    throw new InvariantBroken(`${what}\n${moves.join('\n')}`, { cause: error });
   }
 }
 
@@ -61,12 +76,18 @@ class Seen {
   readonly #parts = new Map<string, number>();
   readonly #worlds = new Set<string>();
 
+  /** The world added last has a state that no world had before. */
+  isNewState = false;
+
   get count(): number {
     return this.#worlds.size;
   }
 
   add({ state, saved, ...rest }: World): boolean {
-    const key = `${this.#number(state)} ${this.#number(saved)} ${this.#number(rest)}`;
+    const states = this.#parts.size;
+    const now = this.#number(state);
+    this.isNewState = this.#parts.size > states;
+    const key = `${now} ${this.#number(saved)} ${this.#number(rest)}`;
     if (this.#worlds.has(key)) return false;
     this.#worlds.add(key);
     return true;

@@ -24,6 +24,8 @@ export interface Setting {
   readonly plan: Plan;
   /** Participants that answer a repeat like the first time, refusals included. Default: all. */
   readonly keeps?: (branch: string) => boolean;
+  /** Whether progress is also saved when nothing needs it. Default: only when needed. */
+  readonly saves?: 'when-needed' | 'any-time';
   readonly faults: Faults;
 }
 
@@ -35,7 +37,7 @@ export interface Faults {
   readonly losses: number;
   /** A request, or an answer, comes twice. */
   readonly duplicates: number;
-  /** A participant says no. */
+  /** A participant says no, where it may. */
   readonly refusals: number;
   /** Somebody takes one of the legal actions. */
   readonly actions: number;
@@ -111,6 +113,8 @@ export function firstWorld({ plan, faults }: Setting): World {
 
 /** Everything that may happen next. What heals comes first: {@link settle} takes the first move of all. */
 export function moves(setting: Setting, world: World): readonly Move[] {
+  // Nothing is promised of what a person took over.
+  if (world.state.kind === 'forgotten') return [];
   return [
     ...answers(setting, world),
     ...arrivals(setting, world),
@@ -132,29 +136,49 @@ export function settle(setting: Setting, from: World): World {
     if (move === undefined) return world;
     world = move.next();
     check(setting, world);
+    checkState(setting, world.state);
   }
   throw new InvariantBroken(`does not come to rest: ${JSON.stringify(world.state)}`);
 }
 
 // ---- what the coordinator does
 
+/**
+ * A call leaves and arrives at once: what happens in between concerns it only if it is lost, or left behind by a
+ * crash, so only for these it may be under way without having arrived.
+ */
 function departures(setting: Setting, world: World): readonly Move[] {
   const { plan } = setting;
+  const { crashes, losses, duplicates } = world.left;
   return effects(plan, world.state).flatMap((effect): readonly Move[] => {
     if (effect.kind !== 'call' || world.calls.some(({ branch }) => branch === effect.branch)) return [];
     const { branch, op } = effect;
-    return [
-      {
+    const call: Underway = { branch, op };
+    checkDeparture(plan, world, call);
+    // W1
+    const durable = world.gate ? saved(world) : world;
+    const state = evolve(plan, durable.state, { kind: 'sent', at: 0, branch, op });
+    const sent = normal({ ...durable, state });
+    const found: Move[] = [];
+    for (const { then, answer } of arrive(setting, sent, call)) {
+      const calls = sorted([...world.calls, { ...call, answer }]);
+      const name = `call ${op} ${branch}: ${answer.kind}`;
+      found.push({ name, next: () => ({ ...then(), calls }) });
+      if (duplicates === 0 || !keeps(setting, branch)) continue;
+      const twice = (): World => ({
+        ...spend(then(), 'duplicates'),
+        calls,
+        strays: sorted([...world.strays, call]),
+      });
+      found.push({ name: `${name} (leaves twice)`, next: twice });
+    }
+    if (crashes > 0 || losses > 0) {
+      found.push({
         name: `send ${op} ${branch}`,
-        next() {
-          checkDeparture(plan, world, { branch, op });
-          // W1
-          const durable = world.gate ? saved(world) : world;
-          const state = evolve(plan, durable.state, { kind: 'sent', at: 0, branch, op });
-          return normal({ ...durable, state, calls: sorted([...durable.calls, { branch, op }]) });
-        },
-      },
-    ];
+        next: () => ({ ...sent, calls: sorted([...world.calls, call]) }),
+      });
+    }
+    return found;
   });
 }
 
@@ -218,7 +242,10 @@ function saved(world: World): World {
 
 // ---- what participants do
 
+/** What was under way arrives after all once it can no longer be lost. */
 function arrivals(setting: Setting, world: World): readonly Move[] {
+  const { crashes, losses } = world.left;
+  if (crashes > 0 || losses > 0) return [];
   return world.calls.flatMap((call): readonly Move[] =>
     call.answer !== undefined
       ? []
@@ -232,8 +259,12 @@ function arrivals(setting: Setting, world: World): readonly Move[] {
   );
 }
 
+/** A stray meets only what else happens to its branch: it arrives right before that, or after the end. */
 function strayArrivals(setting: Setting, world: World): readonly Move[] {
-  return world.strays.flatMap((stray) =>
+  const open = effects(setting.plan, world.state);
+  const isMet = ({ branch }: Ask): boolean =>
+    open.length === 0 || open.some((effect) => effect.kind === 'call' && effect.branch === branch);
+  return world.strays.filter(isMet).flatMap((stray) =>
     arrive(setting, world, stray).map(({ then, answer }) => ({
       name: `stray ${stray.op} ${stray.branch}: ${answer.kind}`,
       next: () => ({ ...then(), strays: world.strays.filter((other) => other !== stray) }),
@@ -265,9 +296,12 @@ function arrive(setting: Setting, world: World, { branch, op }: Ask): readonly A
     case 'try':
       // W4
       if (ending === 'undone' || ending === 'empty') return [nothing(no)];
-      if (forward === 'done') return known ? [nothing(yes)] : [nothing(yes), nothing(no)];
-      if (forward === 'refused')
-        return known ? [nothing(no)] : [becomes(yes, { forward: 'done' }), nothing(no)];
+      if (forward === 'done') return known ? [nothing(yes)] : [nothing(yes), ...refusal({})];
+      if (forward === 'refused') {
+        // A refusal after the decision to commit is repeated until a person mends its cause.
+        if (decisionOf(world.state) === 'commit') return [becomes(yes, { forward: 'done' })];
+        return known ? [nothing(no)] : [becomes(yes, { forward: 'done' }), ...refusal({})];
+      }
       return [
         becomes(yes, { forward: 'done' }),
         ...refusal(setting.plan.pattern === 'message' ? {} : { forward: 'refused' }),
@@ -276,14 +310,15 @@ function arrive(setting: Setting, world: World, { branch, op }: Ask): readonly A
     case 'cancel': {
       broken(ending === 'confirmed', `${branch} is confirmed and cancelled`);
       if (ending !== 'open') return [nothing(yes)];
-      if (forward !== 'done') return [becomes(yes, { ending: 'empty' }), ...refusal({})];
+      if (forward !== 'done') return [becomes(yes, { ending: 'empty' })];
       checkUndo(setting.plan, world, branch);
-      return [becomes(yes, { ending: 'undone' }), ...refusal({})];
+      return [becomes(yes, { ending: 'undone' })];
     }
     case 'confirm':
       broken(ending === 'undone' || ending === 'empty', `${branch} is cancelled and confirmed`);
-      broken(forward !== 'done', `${branch} is confirmed and was never tried`);
-      return [becomes(yes, { ending: 'confirmed' }), ...refusal({})];
+      // A person who forces a commit vouches for the tries that the initiator was to call.
+      broken(forward !== 'done' && !world.forced, `${branch} is confirmed and was never tried`);
+      return [becomes(yes, { forward: 'done', ending: 'confirmed' })];
     case 'check':
       return forward === 'done' ? [nothing(yes)] : [becomes(no, { forward: 'refused' })];
   }
@@ -330,13 +365,6 @@ function faultMoves(setting: Setting, world: World): readonly Move[] {
       },
     });
   }
-  for (const call of left.duplicates > 0 ? calls : []) {
-    if (call.answer !== undefined || !keeps(setting, call.branch)) continue;
-    found.push({
-      name: `duplicate ${call.op} ${call.branch}`,
-      next: () => ({ ...spend(world, 'duplicates'), strays: sorted([...strays, call]) }),
-    });
-  }
   for (const echo of echoes) {
     const { answer } = echo;
     if (answer === undefined) continue;
@@ -346,7 +374,8 @@ function faultMoves(setting: Setting, world: World): readonly Move[] {
     });
   }
   if (left.crashes > 0) {
-    if (world.saved !== world.state) found.push({ name: 'save', next: () => saved(world) });
+    if (setting.saves === 'any-time' && world.saved !== world.state)
+      found.push({ name: 'save', next: () => saved(world) });
     found.push({ name: 'crash', next: () => crashed(setting, world) });
   }
   return found;
@@ -408,13 +437,6 @@ export function check({ plan }: Setting, world: World): void {
     world.decided !== 'none' && decision !== world.decided && state.kind !== 'forgotten',
     `decided to ${world.decided}, now ${state.kind}`,
   );
-  const open = effects(plan, state);
-  broken(isTerminal(state) && open.length > 0, `${state.kind} has effects`);
-  broken(
-    !isTerminal(state) && open.length === 0 && stuckBranches(plan, state).length === 0,
-    `${state.kind} has nothing to do, and nobody is told`,
-  );
-  checkNevers(plan, state);
   const facts = branches(plan, state).map(({ branch, status }) => ({
     name: branch,
     skipped: status === 'skipped',
@@ -451,6 +473,17 @@ export function check({ plan }: Setting, world: World): void {
     );
   }
   if (plan.pattern === 'message') checkMessage(world);
+}
+
+/** What holds of a state whatever happened around it. Throws {@link InvariantBroken}. */
+export function checkState({ plan }: Setting, state: State): void {
+  const open = effects(plan, state);
+  broken(isTerminal(state) && open.length > 0, `${state.kind} has effects`);
+  broken(
+    !isTerminal(state) && open.length === 0 && stuckBranches(plan, state).length === 0,
+    `${state.kind} has nothing to do, and nobody is told`,
+  );
+  checkNevers(plan, state);
 }
 
 /** M1, M2 */
