@@ -1,5 +1,7 @@
 import { describe, expectTypeOf, it } from 'vitest';
+import { message } from './message.ts';
 import { saga } from './saga.ts';
+import { tcc } from './tcc.ts';
 import { unchecked } from './definition.ts';
 
 interface Order {
@@ -80,5 +82,31 @@ describe('the types of a saga', () => {
     // @ts-expect-error: there is no step `z`
     const stranger = () => one.step('b', { after: ['z'], do: () => 2 });
     void [repeated, stranger];
+  });
+});
+
+describe('the types of a TCC transaction', () => {
+  it('hand what was tried to confirm for sure, and to cancel perhaps', () => {
+    const transfer = tcc('transfer', { input: order }).branch('debit', {
+      try: async (input) => ({ hold: input.sku, at: new Date(0) }),
+      confirm: (_input, tried) => expectTypeOf(tried.at).toEqualTypeOf<string>(),
+      cancel: (_input, tried) => expectTypeOf(tried?.hold).toEqualTypeOf<string | undefined>(),
+    });
+    type Results = NonNullable<(typeof transfer)['~types']>['results'];
+    expectTypeOf<Results['debit']['hold']>().toEqualTypeOf<string>();
+    const call = { try: () => 1, confirm: () => 1, cancel: () => 1 };
+    // @ts-expect-error: there is a branch `debit` already
+    const repeated = () => transfer.branch('debit', call);
+    void repeated;
+  });
+});
+
+describe('the types of a message', () => {
+  it('hand the input to every target', () => {
+    const placed = message('placed', { input: order })
+      .to('points', { deliver: (input) => input.quantity })
+      .to('mail', { deliver: (input) => expectTypeOf(input.placedAt).toEqualTypeOf<string>() });
+    type Results = NonNullable<(typeof placed)['~types']>['results'];
+    expectTypeOf<Results['points']>().toEqualTypeOf<number>();
   });
 });
