@@ -404,7 +404,7 @@ class TheEngine implements Engine {
     for (;;) {
       const runner = await this.#own(gid);
       // It may have left since, with whom we waited for it together: what it is told now would be lost.
-      if (runner.standing === 'lost' || runner.standing === 'given-back') continue;
+      if (runner.hasLeft) continue;
       try {
         decide(runner);
       } finally {

@@ -173,6 +173,11 @@ export class Runner {
     return this.#standing;
   }
 
+  /** Somebody else drives it, or will. */
+  get hasLeft(): boolean {
+    return this.#standing === 'lost' || this.#standing === 'given-back';
+  }
+
   /** The state as its owner knows it, a decision on its way to the store included. */
   get state(): State {
     return this.#now.state;
