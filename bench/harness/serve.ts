@@ -5,7 +5,10 @@ import { createInterface } from 'node:readline';
 import { dirname, join } from 'node:path';
 import { type Child, stop } from './child.ts';
 
-const settle = join(dirname(createRequire(import.meta.url).resolve('settle-server/package.json')), 'dist/main.js');
+const settle = join(
+  dirname(createRequire(import.meta.url).resolve('settle-server/package.json')),
+  'dist/main.js',
+);
 
 /** `settle serve` on a free port, with the given store; ready when this resolves. */
 export async function startServe(store: string, more: readonly string[] = []): Promise<Child> {
