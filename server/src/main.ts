@@ -67,6 +67,9 @@ function explain(error: unknown): string {
   if (isSettleError(error) || isListenError(error)) {
     return error.next === undefined ? error.message : `${error.message}. ${error.next}`;
   }
+  if (error instanceof Error && 'code' in error && error.code === 'ERR_UNKNOWN_BUILTIN_MODULE') {
+    return `node ${process.version} is too old: ${error.message}. Use Node 22.14 or newer`;
+  }
   return error instanceof Error && error.stack !== undefined ? error.stack : messageOf(error);
 }
 

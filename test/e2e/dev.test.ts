@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { runSettle, startSettle } from './settle-process.ts';
 
@@ -22,7 +25,10 @@ const once = ['dev', '--once', '--port=0', '--json'];
 async function report(
   ...args: readonly string[]
 ): Promise<{ readonly code: number | string; readonly report: Report }> {
-  const { code, stdout, stderr } = await runSettle([...once, ...args]);
+  // Of its own: the databases of a run that failed are kept for whoever looks into it.
+  const dir = mkdtempSync(join(tmpdir(), 'settle-dev-test-'));
+  const { code, stdout, stderr } = await runSettle([...once, `--dir=${dir}`, ...args]);
+  rmSync(dir, { recursive: true, force: true });
   if (stdout === '') throw new Error(`there is no report: ${stderr}`);
   return { code, report: JSON.parse(stdout) as Report };
 }
