@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The `settle` command: picks the command, and turns whatever goes wrong into one line and an exit code. */
-import { isSettleError } from 'settle/core';
+import { isSettleError, SettleError } from 'settle/core';
 import { configCommand } from './commands/config.ts';
 import { options, variableOf, type OptionName } from './config.ts';
 import { exitCodeOf, exitCodes, isListenError, type ExitCode } from './exit-codes.ts';
@@ -41,6 +41,7 @@ process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<ExitCode> {
   try {
+    refuseOldNode();
     const [first, ...rest] = argv;
     if (first === '--version' || first === '-v') return say((await import('./server.ts')).releaseVersion());
     if (first === undefined || first === '--help' || first === '-h' || first === 'help') return say(usage());
@@ -57,6 +58,14 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
   }
 }
 
+/** Older ones fail somewhere in the middle, with a message about something else. */
+function refuseOldNode(): void {
+  if (Number.parseInt(process.versions.node, 10) >= 22) return;
+  throw new SettleError('config_invalid', `settle does not run on node ${process.version}`, {
+    next: 'Use Node 22.14 or newer',
+  });
+}
+
 function say(text: string): ExitCode {
   print(text);
   return exitCodes.done;
@@ -66,9 +75,6 @@ function say(text: string): ExitCode {
 function explain(error: unknown): string {
   if (isSettleError(error) || isListenError(error)) {
     return error.next === undefined ? error.message : `${error.message}. ${error.next}`;
-  }
-  if (error instanceof Error && 'code' in error && error.code === 'ERR_UNKNOWN_BUILTIN_MODULE') {
-    return `node ${process.version} is too old: ${error.message}. Use Node 22.14 or newer`;
   }
   return error instanceof Error && error.stack !== undefined ? error.stack : messageOf(error);
 }
