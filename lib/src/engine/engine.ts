@@ -77,6 +77,9 @@ export function createEngine(options: EngineOptions): Engine {
 /** How often a coordinator asks the store about a transaction that another one drives, while a client waits. */
 const pollMs = 100;
 
+/** Takeovers by which a decision is tried to be made, before its client hears `lease_lost`. */
+const decideAttemptsMax = 3;
+
 /** How long one that this version cannot read is left to others, before it is looked at again. */
 const unreadablePauseMs = 60_000;
 
@@ -401,7 +404,7 @@ class TheEngine implements Engine {
 
   /** Lets the owner of a transaction decide something about it; resolves once the decision is durable. */
   async #decide(gid: Gid, decide: (runner: Runner) => void): Promise<Runner> {
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       const runner = await this.#own(gid);
       // It may have left since, with whom we waited for it together: what it is told now would be lost.
       if (runner.hasLeft) continue;
@@ -410,8 +413,11 @@ class TheEngine implements Engine {
       } finally {
         runner.leaveUntouched();
       }
-      if (runner.standing !== 'lost') await this.#durable(runner);
-      return runner;
+      if (runner.hasLeft) return runner;
+      await this.#settled(runner);
+      if (runner.standing !== 'lost') return runner;
+      // Its owner wrote at the same time, maybe only that it has nothing to do. What is legal is looked at afresh.
+      if (attempt === decideAttemptsMax) throw leaseLost(gid);
     }
   }
 
