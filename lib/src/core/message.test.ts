@@ -22,6 +22,7 @@ import {
   times,
   unknown,
 } from '../testing/specification.ts';
+import { AssertionError } from '../util/assert.ts';
 import { planMessage, type MessageDefinition } from './message-plan.ts';
 import { branches, evolve } from './patterns.ts';
 import type { Event } from './protocol.ts';
@@ -214,8 +215,8 @@ describe('what people may do', () => {
     ['retry after the end', [abort], retryNow],
     ['register', [], { kind: 'registered', at: 0, branches: [] }],
     ['call a stranger', [commit], done('stranger')],
-  ])('it is a defect of ours to %s', (_, events, event) => {
-    expect(() => situation(checked, ...events, event)).toThrow();
+  ])('stops at once, as at a defect of ours, when told to %s', (_, events, event) => {
+    expect(() => situation(checked, ...events, event)).toThrow(AssertionError);
   });
 });
 

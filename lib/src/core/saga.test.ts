@@ -23,6 +23,7 @@ import {
   times,
   unknown,
 } from '../testing/specification.ts';
+import { AssertionError } from '../util/assert.ts';
 import { branches, evolve } from './patterns.ts';
 import { planSaga, type SagaStepDefinition } from './saga-plan.ts';
 import type { Event } from './protocol.ts';
@@ -232,13 +233,13 @@ describe('S2, S3: what leads to compensation, and what is compensated', () => {
   });
 });
 
-describe('S2: used-up attempts', () => {
-  const steps = (more: Partial<SagaStepDefinition>) =>
-    planSaga({ name: 'x', steps: [step('a'), step('b', more)] });
-  const asked = (...events: readonly Event[]) => [...passed('a'), sent('b'), ...events];
+const withSecond = (more: Partial<SagaStepDefinition>) =>
+  planSaga({ name: 'x', steps: [step('a'), step('b', more)] });
+const asked = (...events: readonly Event[]) => [...passed('a'), sent('b'), ...events];
 
+describe('S2: used-up attempts', () => {
   it('compensate by default, the unknown step included', () => {
-    const plan = steps(attempts(2));
+    const plan = withSecond(attempts(2));
     expect(situation(plan, ...asked(unknown('b'))).status).toBe('running');
     expect(stateAfter(plan, ...asked(...times(2, unknown('b'))))).toMatchObject({
       kind: 'compensating',
@@ -248,7 +249,7 @@ describe('S2: used-up attempts', () => {
   });
 
   it('park the step when it says so, until somebody retries it', () => {
-    const plan = steps({ ...attempts(1), onExhausted: 'park' });
+    const plan = withSecond({ ...attempts(1), onExhausted: 'park' });
     const events = asked(unknown('b'));
     expect(situation(plan, ...events)).toMatchObject({
       status: 'running',
@@ -265,7 +266,7 @@ describe('S2: used-up attempts', () => {
     expect(situation(two, sent('a'), ...times(4, misconfigured('a'))).status).toBe('running');
     expect(situation(two, sent('a'), ...times(5, misconfigured('a'))).status).toBe('compensating');
     expect(situation(two, sent('a'), ...times(100, unknown('a'))).status).toBe('running');
-    expect(situation(steps(attempts(2)), ...asked(...times(2, misconfigured('b')))).status).toBe(
+    expect(situation(withSecond(attempts(2)), ...asked(...times(2, misconfigured('b')))).status).toBe(
       'compensating',
     );
   });
@@ -545,8 +546,8 @@ describe('what people may do', () => {
     ['commit', [], commit],
     ['register', [], { kind: 'registered', at: 0, branches: [] }],
     ['call a stranger', [], sent('stranger')],
-  ])('it is a defect of ours to %s', (_, events, event) => {
-    expect(() => situation(two, ...events, event)).toThrow();
+  ])('stops at once, as at a defect of ours, when told to %s', (_, events, event) => {
+    expect(() => situation(two, ...events, event)).toThrow(AssertionError);
   });
 });
 

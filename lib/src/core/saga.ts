@@ -339,8 +339,8 @@ function branches(plan: SagaPlan, state: SagaState): readonly BranchView[] {
     } as const;
     return {
       ...view,
-      ...('reason' in rest && rest.reason !== undefined ? { reason: rest.reason } : {}),
-      ...('result' in rest && rest.result !== undefined ? { result: rest.result } : {}),
+      ...('reason' in rest ? { reason: rest.reason } : {}),
+      ...('result' in rest ? { result: rest.result } : {}),
     };
   });
 }

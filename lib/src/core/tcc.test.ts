@@ -23,6 +23,7 @@ import {
   times,
   unknown,
 } from '../testing/specification.ts';
+import { AssertionError } from '../util/assert.ts';
 import { branches, evolve } from './patterns.ts';
 import type { Event } from './protocol.ts';
 import { specsOf, untried, type TccState } from './tcc.ts';
@@ -332,8 +333,8 @@ describe('what people may do', () => {
     ['skip what is settled', [...both, commit, done('a', 'confirm')], skip('a')],
     ['skip after the end', [abort], skip('a')],
     ['call a stranger', [], sent('stranger', 'try')],
-  ])('it is a defect of ours to %s', (_, events, event) => {
-    expect(() => situation(plan, ...events, event)).toThrow();
+  ])('stops at once, as at a defect of ours, when told to %s', (_, events, event) => {
+    expect(() => situation(plan, ...events, event)).toThrow(AssertionError);
   });
 });
 

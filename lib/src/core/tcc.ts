@@ -270,8 +270,8 @@ function branches(plan: TccPlan, state: TccState): readonly BranchView[] {
     op: opOfBranch(state, at),
     status: statusOf(state, at),
     attempts: 'attempts' in at ? at.attempts : 0,
-    ...('reason' in at && at.reason !== undefined ? { reason: at.reason } : {}),
-    ...('result' in at && at.result !== undefined ? { result: at.result } : {}),
+    ...('reason' in at ? { reason: at.reason } : {}),
+    ...('result' in at ? { result: at.result } : {}),
   }));
 }
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { planMessage, type MessagePlan } from '../core/message-plan.ts';
 import { isTerminal } from '../core/patterns.ts';
@@ -128,7 +128,7 @@ describe('whatever happens, in whatever order', () => {
         check(setting, end);
         ends.add(end.state.kind);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 3_000 },
     );
     // Runs that never commit or never abort would prove nothing.
     expect([...ends].toSorted()).toEqual(['aborted', 'committed', 'forgotten']);

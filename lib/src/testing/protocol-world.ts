@@ -64,7 +64,7 @@ export interface World {
 
 export interface Move {
   readonly name: string;
-  next(): World;
+  readonly next: () => World;
 }
 
 type Decision = 'none' | 'commit' | 'abort';
@@ -160,13 +160,13 @@ function departures(setting: Setting, world: World): readonly Move[] {
     const state = evolve(plan, durable.state, { kind: 'sent', at: 0, branch, op });
     const sent = normal({ ...durable, state });
     const found: Move[] = [];
-    for (const { then, answer } of arrive(setting, sent, call)) {
+    for (const { after, answer } of arrive(setting, sent, call)) {
       const calls = sorted([...world.calls, { ...call, answer }]);
       const name = `call ${op} ${branch}: ${answer.kind}`;
-      found.push({ name, next: () => ({ ...then(), calls }) });
+      found.push({ name, next: () => ({ ...after(), calls }) });
       if (duplicates === 0 || !keeps(setting, branch)) continue;
       const twice = (): World => ({
-        ...spend(then(), 'duplicates'),
+        ...spend(after(), 'duplicates'),
         calls,
         strays: sorted([...world.strays, call]),
       });
@@ -249,10 +249,10 @@ function arrivals(setting: Setting, world: World): readonly Move[] {
   return world.calls.flatMap((call): readonly Move[] =>
     call.answer !== undefined
       ? []
-      : arrive(setting, world, call).map(({ then, answer }) => ({
+      : arrive(setting, world, call).map(({ after, answer }) => ({
           name: `arrive ${call.op} ${call.branch}: ${answer.kind}`,
           next: () => ({
-            ...then(),
+            ...after(),
             calls: world.calls.map((other) => (other === call ? { ...call, answer } : other)),
           }),
         })),
@@ -265,16 +265,16 @@ function strayArrivals(setting: Setting, world: World): readonly Move[] {
   const isMet = ({ branch }: Ask): boolean =>
     open.length === 0 || open.some((effect) => effect.kind === 'call' && effect.branch === branch);
   return world.strays.filter(isMet).flatMap((stray) =>
-    arrive(setting, world, stray).map(({ then, answer }) => ({
+    arrive(setting, world, stray).map(({ after, answer }) => ({
       name: `stray ${stray.op} ${stray.branch}: ${answer.kind}`,
-      next: () => ({ ...then(), strays: world.strays.filter((other) => other !== stray) }),
+      next: () => ({ ...after(), strays: world.strays.filter((other) => other !== stray) }),
     })),
   );
 }
 
 interface Arrival {
   readonly answer: Outcome;
-  then(): World;
+  readonly after: () => World;
 }
 
 const yes: Outcome = { kind: 'done' };
@@ -284,10 +284,10 @@ function arrive(setting: Setting, world: World, { branch, op }: Ask): readonly A
   const entry = world.ledger[branch] ?? { forward: 'open', ending: 'open' };
   const { forward, ending } = entry;
   const known = keeps(setting, branch);
-  const nothing = (answer: Outcome): Arrival => ({ answer, then: () => world });
+  const nothing = (answer: Outcome): Arrival => ({ answer, after: () => world });
   const becomes = (answer: Outcome, change: Partial<Entry>, from = world): Arrival => ({
     answer,
-    then: () => ({ ...from, ledger: { ...from.ledger, [branch]: { ...entry, ...change } } }),
+    after: () => ({ ...from, ledger: { ...from.ledger, [branch]: { ...entry, ...change } } }),
   });
   const refusal = (change: Partial<Entry>): readonly Arrival[] =>
     world.left.refusals > 0 ? [becomes(no, change, spend(world, 'refusals'))] : [];
