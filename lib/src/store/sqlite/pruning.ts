@@ -25,18 +25,14 @@ export function preparePrune(db: DatabaseSync): (policy: PrunePolicy) => number 
 
   function removeBeyondCount(excess: number): number {
     let removed = 0;
-    let walked = 0;
     for (const row of scan.all(oldestAfter, pruneScanMax)) {
       if (removed === excess) break;
-      walked++;
       oldestAfter = Number(row['id']);
       if (row['finished'] === 1) {
         remove.run(row['id'] ?? null);
         removed++;
       }
     }
-    // At the end: what was unfinished when it was passed may have finished since.
-    if (walked < pruneScanMax && removed < excess) oldestAfter = 0;
     return removed;
   }
 
@@ -52,6 +48,7 @@ export function preparePrune(db: DatabaseSync): (policy: PrunePolicy) => number 
       removed++;
     }
     if (walked < pruneScanMax) {
+      // Once round: what was unfinished when it was passed may have finished since.
       ageAfter = 0;
       oldestAfter = 0;
     }

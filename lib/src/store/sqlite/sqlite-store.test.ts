@@ -276,6 +276,16 @@ describe('a file that is not right is refused and left as it is', () => {
     await refuses('store_newer');
   });
 
+  it('that a newer release has written and left with a log', async () => {
+    await fill();
+    const db = new DatabaseSync(path);
+    db.exec(`pragma user_version = ${schemaVersion + 1}`);
+    const copy = snapshot('newer.db');
+    db.close();
+    path = copy;
+    await refuses('store_newer');
+  });
+
   it('that was cut short', async () => {
     await fill();
     truncateSync(path, statSync(path).size - 3 * 8_192);
@@ -344,10 +354,37 @@ describe('the write-ahead log', () => {
     expect(await gidsIn(open({ path: copy }))).toEqual(['t3', 't2', 't1']);
   });
 
+  it('may end in a last commit of which the beginning was not written: that one alone is gone', async () => {
+    const copy = await crashed();
+    const frames = (statSync(`${copy}-wal`).size - headerBytes) / frameBytes;
+    const lastBegins = (commitEndsIn(`${copy}-wal`, frames).at(-2) ?? 0) + 1;
+    expect(lastBegins).toBeLessThan(frames - 1);
+    flip(`${copy}-wal`, headerBytes + lastBegins * frameBytes + 1_000);
+    expect(await gidsIn(open({ path: copy }))).toEqual(['t2', 't1']);
+  });
+
+  /** The frames that end a commit: they carry the size of the database. */
+  function commitEndsIn(log: string, frames: number): readonly number[] {
+    const bytes = readFileSync(log);
+    return Array.from({ length: frames }, (_, i) => i).filter(
+      (i) => bytes.readUInt32BE(headerBytes + i * frameBytes + 4) !== 0,
+    );
+  }
+
   it('may end in a torn last commit: that one alone is gone', async () => {
     const copy = await crashed();
     truncateSync(`${copy}-wal`, statSync(`${copy}-wal`).size - 100);
     expect(await gidsIn(open({ path: copy }))).toEqual(['t2', 't1']);
+  });
+});
+
+describe('a transaction that fails half way', () => {
+  it('leaves nothing behind and does not stand in the way of the next', async () => {
+    const store = open();
+    const unbindable = { ...insert('t2'), progress: {} as unknown as string };
+    await expect(store.commit([insert('t1'), unbindable])).rejects.toMatchObject({ code: 'internal' });
+    expect((await store.commit([insert('t3')])).outcomes).toEqual([{ kind: 'written' }]);
+    expect(await gidsIn(store)).toEqual(['t3']);
   });
 });
 
