@@ -139,6 +139,22 @@ describe('settle serve', () => {
     expect((await second.client.get('saga-1', { waitMs: 10_000 })).status).toBe('committed');
   });
 
+  it('goes on when nobody reads its log any more', async () => {
+    const { settle, url } = await serve('--log-level=debug');
+    settle.child.stdout?.destroy();
+    settle.child.stderr?.destroy();
+    const client = connect(url);
+    closing.push(() => client.close());
+    const { url: service } = await participant(() => Promise.resolve(200));
+    for (let n = 0; n < 3; n++) {
+      const outcome = await client.saga('order').step('pay', { action: `${service}/pay` }).submit({ waitMs: 5_000 });
+      expect(outcome.status).toBe('committed');
+    }
+    expect(settle.child.exitCode).toBe(null);
+    settle.child.kill('SIGTERM');
+    expect(await settle.exit).toBe(0);
+  });
+
   it('logs one JSON object per line with --json', async () => {
     const settle = startSettle(['serve', '--json', '--port=0', '--store=memory']);
     running.push(settle);

@@ -10,6 +10,7 @@ export type Op = 'action' | 'compensate' | 'try' | 'confirm' | 'cancel' | 'check
  * - `ongoing`: still at it; ask again at the same pace.
  * - `unknown`: may or may not have happened; may only lead to asking again, or to undoing.
  *   `misconfigured` marks answers no retry is likely to mend (404, a redirect): they exhaust sooner.
+ *   `contrary` marks a no to what follows a decision, which no participant may refuse.
  */
 export type Outcome =
   | { readonly kind: 'done'; readonly result?: Json }
@@ -19,5 +20,6 @@ export type Outcome =
       readonly kind: 'unknown';
       readonly reason: string;
       readonly misconfigured?: true;
+      readonly contrary?: true;
       readonly retryAfterMs?: number;
     };

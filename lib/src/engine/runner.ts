@@ -395,8 +395,9 @@ export class Runner {
   #pause(effect: CallEffect, outcome: Exclude<Outcome, { kind: 'done' }>): void {
     const { limits, random, clock, observe, storeClock } = this.#world;
     const { branch, op, attempts, retry } = effect;
-    if (outcome.kind === 'refused' && attempts === 0 && isPhase2(op)) {
-      const message = `${branch} of ${this.gid} refused its ${op} and is asked again: ${outcome.reason}`;
+    if (attempts === 0 && isContrary(op, outcome)) {
+      const reason = 'reason' in outcome ? outcome.reason : '';
+      const message = `${branch} of ${this.gid} refused its ${op} and is asked again: ${reason}`;
       observe({ kind: 'alarm', code: 'phase_2_refused', gid: this.gid, message });
     }
     const delayMs =
@@ -566,6 +567,8 @@ export class Runner {
 
 type Times = Pick<StoredTransaction, 'revision' | 'createdAtMs' | 'updatedAtMs'>;
 
-function isPhase2(op: Op): boolean {
-  return op === 'confirm' || op === 'cancel' || op === 'compensate';
+/** A participant said no to what follows a decision. */
+function isContrary(op: Op, outcome: Outcome): boolean {
+  const isPhase2 = op === 'confirm' || op === 'cancel' || op === 'compensate';
+  return outcome.kind === 'unknown' ? outcome.contrary === true : outcome.kind === 'refused' && isPhase2;
 }

@@ -28,6 +28,8 @@ const unknown = (misconfigured = false) =>
     ? { kind: 'unknown', reason: anyText, misconfigured: true }
     : { kind: 'unknown', reason: anyText };
 
+const contrary = { kind: 'unknown', reason: anyText, contrary: true };
+
 describe('what an answer means', () => {
   const rows: [what: string, reply: RawReply, phase1: unknown, phase2?: unknown][] = [
     ['200 with JSON', answer(200, '{"a":[1]}'), { kind: 'done', result: { a: [1] } }],
@@ -77,51 +79,51 @@ describe('what an answer means', () => {
       '409 with a reason',
       answer(409, '{"reason":"no money"}'),
       { kind: 'refused', reason: 'no money' },
-      unknown(),
+      contrary,
     ],
     [
       '409 with a problem',
       answer(409, '{"detail":"none left"}', { 'content-type': 'application/problem+json' }),
       { kind: 'refused', reason: 'none left' },
-      unknown(),
+      contrary,
     ],
-    ['409 without a body', answer(409), { kind: 'refused', reason: 'no reason given' }, unknown()],
+    ['409 without a body', answer(409), { kind: 'refused', reason: 'no reason given' }, contrary],
     [
       '409 with HTML',
       answer(409, '<p>secret</p>', { 'content-type': 'text/html' }),
       { kind: 'refused', reason: 'no reason given' },
-      unknown(),
+      contrary,
     ],
     [
       '409 with broken JSON',
       answer(409, '{"reason":'),
       { kind: 'refused', reason: 'no reason given' },
-      unknown(),
+      contrary,
     ],
-    ['409 with a list', answer(409, '["reason"]'), { kind: 'refused', reason: 'no reason given' }, unknown()],
+    ['409 with a list', answer(409, '["reason"]'), { kind: 'refused', reason: 'no reason given' }, contrary],
     [
       '409 whose reason is no text',
       answer(409, '{"reason":7}'),
       { kind: 'refused', reason: 'no reason given' },
-      unknown(),
+      contrary,
     ],
     [
       '409 whose reason is blank',
       answer(409, '{"reason":" \\n"}'),
       { kind: 'refused', reason: 'no reason given' },
-      unknown(),
+      contrary,
     ],
     [
       '409 that forges log lines',
       answer(409, '{"reason":"a\\n\\u001b[31mb\\u2028c"}'),
       { kind: 'refused', reason: 'a [31mb c' },
-      unknown(),
+      contrary,
     ],
     [
       '409 with a long reason',
       answer(409, JSON.stringify({ reason: 'x'.repeat(9_000) })),
       { kind: 'refused', reason: `${'x'.repeat(reasonLengthMax)}…` },
-      unknown(),
+      contrary,
     ],
     ['425', answer(425), { kind: 'ongoing' }],
     [

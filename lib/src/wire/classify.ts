@@ -76,7 +76,10 @@ const byStatus: Readonly<Record<number, Meaning>> = {
   409: (reply, { op }) =>
     phaseOf(op) === 1
       ? { kind: 'refused', reason: reasonOf(reply) }
-      : unknown(`answered 409 to ${op}, which follows a decision and may not be refused: ${reasonOf(reply)}`),
+      : {
+          ...unknown(`answered 409 to ${op}, which follows a decision and may not be refused: ${reasonOf(reply)}`),
+          contrary: true,
+        },
   425: (reply, context) => ({ kind: 'ongoing', ...retryAfterOf(reply, context) }),
   429: askLater,
   503: askLater,

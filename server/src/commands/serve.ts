@@ -8,6 +8,8 @@ import { dieOnSurprise, stopSignal } from '../shutdown.ts';
 
 export async function serveCommand(argv: readonly string[]): Promise<ExitCode> {
   const { config, file, warnings } = resolveConfig({ argv, env: process.env });
+  // Whoever read our log is gone. That is no reason to stop settling.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const log = createLog({
     level: config.logLevel,
     json: config.json,
