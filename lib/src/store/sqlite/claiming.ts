@@ -1,6 +1,7 @@
 /** Takes over what is due and has no living owner. */
 import type { DatabaseSync } from 'node:sqlite';
 import type { ClaimedTransaction } from '../../engine/ports.ts';
+import { crashPoint } from '../../util/crash-point.ts';
 import { toTransaction, transactionColumns } from './rows.ts';
 
 export interface ClaimOptions {
@@ -39,7 +40,9 @@ export function prepareClaim(db: DatabaseSync): (options: ClaimOptions) => reado
       const row = load.get(id);
       if (row === undefined) return [];
       const before = toTransaction(row);
+      crashPoint('sqlite.take', 'before');
       take.run(epoch, id);
+      crashPoint('sqlite.take', 'after');
       return [{ ...before, epoch, revision: before.revision + 1, claimedFrom: before.epoch }];
     });
   };

@@ -1,6 +1,7 @@
 /** Conditional writes (D4): each statement carries its condition; what it did not change is what it refused. */
 import type { DatabaseSync } from 'node:sqlite';
 import { assert } from '../../util/assert.ts';
+import { crashPoint } from '../../util/crash-point.ts';
 import { type Cell, insertCells, insertTag, type Outcomes, updateCells, updateTag } from './messages.ts';
 
 export interface Applied {
@@ -31,7 +32,9 @@ export function prepareWrites(db: DatabaseSync): (cells: readonly Cell[], nowMs:
     let inserted = 0;
     for (let at = 0; at < cells.length;) {
       if (cells[at] === insertTag) {
+        crashPoint('sqlite.insert', 'before');
         const done = insert.run(lastId + 1, nowMs, ...cells.slice(at + 1, at + insertCells)).changes === 1;
+        crashPoint('sqlite.insert', 'after');
         if (done) {
           lastId++;
           inserted++;
@@ -43,7 +46,9 @@ export function prepareWrites(db: DatabaseSync): (cells: readonly Cell[], nowMs:
         at += insertCells;
       } else {
         assert(cells[at] === updateTag, 'a write is an insert or an update');
+        crashPoint('sqlite.update', 'before');
         const done = update.run(nowMs, ...cells.slice(at + 1, at + updateCells)).changes === 1;
+        crashPoint('sqlite.update', 'after');
         if (!done) refused++;
         letters += done ? 'w' : 'l';
         at += updateCells;

@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { crashPoint } from '../../util/crash-point.ts';
 import { SettleError } from '../../util/errors.ts';
 import { type FileLock, lockFile } from './file-lock.ts';
 import { busyWaitMs, checkpointPages, logBytesKept } from './limits.ts';
@@ -43,14 +44,20 @@ export interface OpenDatabase {
 
 export function openDatabase(options: OpenOptions): OpenDatabase {
   const path = realPath(options.path);
+  crashPoint('sqlite.lock', 'before');
   const lock = lockFile(path);
+  crashPoint('sqlite.lock', 'after');
   try {
     if (!existsSync(path)) create(path);
     inspect(path);
     const db = new DatabaseSync(path);
     try {
+      crashPoint('sqlite.configure', 'before');
       configure(db, options);
+      crashPoint('sqlite.configure', 'after');
+      crashPoint('sqlite.verify', 'before');
       verify(db, path, options.verify);
+      crashPoint('sqlite.verify', 'after');
       migrate(db, path);
       takeOver(db);
     } catch (error) {
@@ -95,6 +102,7 @@ function create(path: string): void {
   }
   const unfinished = `${path}.creating`;
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(unfinished + suffix, { force: true });
+  crashPoint('sqlite.create', 'before');
   const db = new DatabaseSync(unfinished);
   try {
     db.exec(`
@@ -103,12 +111,15 @@ function create(path: string): void {
       pragma journal_mode = wal;
       pragma synchronous = full;
     `);
+    crashPoint('sqlite.create', 'after');
     migrate(db, path);
   } finally {
     db.close();
   }
+  crashPoint('sqlite.rename', 'before');
   renameSync(unfinished, path);
   syncFolder(dirname(path));
+  crashPoint('sqlite.rename', 'after');
 }
 
 function syncFolder(folder: string): void {
@@ -169,21 +180,27 @@ function configure(db: DatabaseSync, { synchronous, pagesMax }: OpenOptions): vo
 
 /** Whoever holds the lock is alone: leases of earlier processes have ended with them. */
 function takeOver(db: DatabaseSync): void {
+  crashPoint('sqlite.forget-leases', 'before');
   db.exec(`
     begin immediate;
     delete from settle_lease;
     update settle_meta set holder_pid = ${process.pid};
     commit
   `);
+  crashPoint('sqlite.forget-leases', 'after');
 }
 
 function closeBoth(db: DatabaseSync, lock: FileLock): void {
   try {
     // The log is copied into the file, which is then whole without it.
+    crashPoint('sqlite.checkpoint', 'before');
     db.exec('pragma wal_checkpoint(truncate)');
+    crashPoint('sqlite.checkpoint', 'after');
   } finally {
     try {
+      crashPoint('sqlite.close', 'before');
       db.close();
+      crashPoint('sqlite.close', 'after');
     } finally {
       lock.release();
     }

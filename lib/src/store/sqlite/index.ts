@@ -8,8 +8,8 @@ export type { Store } from '../../engine/ports.ts';
 export interface SqliteStoreOptions {
   /**
    * How much of the file is checked when it is opened. `bounded` (the default): all of it up to 64 MiB; of a larger
-   * one the schema, the unfinished and the newest transactions. `whole`: all of it, which takes about a second per
-   * 500 MB.
+   * one the schema, the unfinished and the newest transactions. `whole`: all of it, which takes as long
+   * as reading the file does (284 MB from a warm cache: 0.2 s).
    */
   readonly verify?: 'bounded' | 'whole';
 }

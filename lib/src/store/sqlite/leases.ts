@@ -1,6 +1,7 @@
 /** Leases by epoch. A lease that expired stands until somebody claims: only then is it lost. */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Lease } from '../../engine/ports.ts';
+import { crashPoint } from '../../util/crash-point.ts';
 import type { JoinRequest, RenewRequest } from './messages.ts';
 
 export interface Leases {
@@ -21,16 +22,27 @@ export function prepareLeases(db: DatabaseSync): Leases {
   const sweep = db.prepare('delete from settle_lease where expires_at <= ? and epoch <> ?');
   const all = db.prepare('select epoch, expires_at from settle_lease');
   return {
-    join: ({ coordinator, ttlMs }, nowMs) => ({
-      epoch: Number(join.run(coordinator, nowMs + ttlMs).lastInsertRowid),
-      nowMs,
-    }),
-    renew: ({ epoch, ttlMs }, nowMs) => renew.run(nowMs + ttlMs, epoch).changes === 1,
+    join: ({ coordinator, ttlMs }, nowMs) => {
+      crashPoint('sqlite.join', 'before');
+      const { lastInsertRowid } = join.run(coordinator, nowMs + ttlMs);
+      crashPoint('sqlite.join', 'after');
+      return { epoch: Number(lastInsertRowid), nowMs };
+    },
+    renew: ({ epoch, ttlMs }, nowMs) => {
+      crashPoint('sqlite.renew', 'before');
+      const { changes } = renew.run(nowMs + ttlMs, epoch);
+      crashPoint('sqlite.renew', 'after');
+      return changes === 1;
+    },
     leave: (epoch) => {
+      crashPoint('sqlite.leave', 'before');
       leave.run(epoch);
+      crashPoint('sqlite.leave', 'after');
     },
     sweep: (exceptEpoch, nowMs) => {
+      crashPoint('sqlite.sweep', 'before');
       sweep.run(nowMs, exceptEpoch);
+      crashPoint('sqlite.sweep', 'after');
     },
     all: () => new Map(all.all().map((row) => [Number(row['epoch']), Number(row['expires_at'])])),
   };

@@ -1,5 +1,6 @@
 /** The one row of `settle_meta`: the highest time used (D5), and how many transactions there are. */
 import type { DatabaseSync } from 'node:sqlite';
+import { crashPoint } from '../../util/crash-point.ts';
 
 export interface Meta {
   readonly usedMs: number;
@@ -15,7 +16,9 @@ export function readMeta(db: DatabaseSync): Meta {
 export function prepareTouch(db: DatabaseSync): (nowMs: number, rowsAdded: number) => void {
   const touch = db.prepare('update settle_meta set now_ms = ?, row_count = row_count + ? where id = 1');
   return (nowMs, rowsAdded) => {
+    crashPoint('sqlite.touch', 'before');
     touch.run(nowMs, rowsAdded);
+    crashPoint('sqlite.touch', 'after');
   };
 }
 
@@ -25,10 +28,14 @@ export function prepareTransaction(db: DatabaseSync): <T>(work: () => T) => T {
   const commit = db.prepare('commit');
   const rollback = db.prepare('rollback');
   return (work) => {
+    crashPoint('sqlite.begin', 'before');
     begin.run();
+    crashPoint('sqlite.begin', 'after');
     try {
       const result = work();
+      crashPoint('sqlite.commit', 'before');
       commit.run();
+      crashPoint('sqlite.commit', 'after');
       return result;
     } catch (error) {
       try {

@@ -6,6 +6,7 @@
  * partial index, which holds unfinished rows only and so stays small however many have finished.
  */
 import type { DatabaseSync } from 'node:sqlite';
+import { crashPoint } from '../../util/crash-point.ts';
 import { SettleError } from '../../util/errors.ts';
 
 /** `STLE`, in the header of the file (bytes 68 to 71). */
@@ -56,7 +57,9 @@ export const schemaVersion: number = migrations.length;
 /** Brings the schema up to date, each migration in a transaction of its own. Throws `store_newer`. */
 export function migrate(db: DatabaseSync, path: string): void {
   for (let version = versionOf(db, path); version < schemaVersion; version++) {
+    crashPoint('sqlite.migrate', 'before');
     db.exec(`begin immediate; ${migrations[version] ?? ''} pragma user_version = ${version + 1}; commit`);
+    crashPoint('sqlite.migrate', 'after');
   }
 }
 

@@ -11,6 +11,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { assert } from '../../util/assert.ts';
+import { crashPoint } from '../../util/crash-point.ts';
 import { SettleError } from '../../util/errors.ts';
 import { prepareClaim } from './claiming.ts';
 import { prepareWrites } from './commit.ts';
@@ -37,7 +38,9 @@ const port = parentPort;
 const options = workerData as WorkerOptions;
 
 function reply(message: Reply): void {
+  crashPoint('sqlite.reply', 'before');
   port.postMessage(message);
+  crashPoint('sqlite.reply', 'after');
 }
 
 function start(): void {
