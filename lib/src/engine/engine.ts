@@ -229,7 +229,7 @@ class TheEngine implements Engine {
       // A repeat of the very same registration, its answer having been lost, is harmless.
       const fresh = added.filter((branch) => {
         const known = present.find((other) => other.name === branch.name);
-        return known === undefined || firstDifference(known, branch) !== undefined;
+        return known === undefined || differenceOf(known, branch) !== undefined;
       });
       const branches = planTccBranches(fresh, present);
       this.#checkAddresses(addressesOfBranches(branches), gid);
@@ -604,10 +604,14 @@ function viewOf(stored: StoredTransaction): TransactionView {
   return { ...summary, ...reason, branches: branches(decoded.plan, state), history };
 }
 
+/** As text, so that what JSON leaves out does not count as a difference. */
+function differenceOf(a: Plan | TccBranchDefinition, b: Plan | TccBranchDefinition): string | undefined {
+  return firstDifference(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
+}
+
 /** The same gid may only mean the same transaction; the error names where the two first differ. */
 function refuseOther(gid: Gid, present: Plan, submitted: Plan): void {
-  // As text, so that what JSON leaves out does not count as a difference.
-  const difference = firstDifference(JSON.parse(JSON.stringify(present)), JSON.parse(JSON.stringify(submitted)));
+  const difference = differenceOf(present, submitted);
   if (difference === undefined) return;
   throw new SettleError('gid_conflict', `${gid} was submitted before with another definition; they differ at ${difference}`, {
     gid,

@@ -22,7 +22,10 @@ export interface EngineLimits {
   readonly circuitPauseMaxMs: number;
   /** Milliseconds until a participant that said `ongoing` is asked again, unless it said when. Default 1,000. */
   readonly ongoingPauseMs: number;
-  /** A transaction that has nothing to do for longer is given back to the store until it is due. Default 5,000. */
+  /**
+   * A transaction that has nothing to do for longer than these milliseconds is given back to the store until it is due;
+   * one that waits for its initiator, when nothing was heard of that for as long. Default 5,000.
+   */
   readonly residentMs: number;
   /** Milliseconds a lease holds without renewal. Renewed at a third of it. Default 6,000. */
   readonly leaseMs: number;

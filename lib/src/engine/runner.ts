@@ -107,6 +107,9 @@ export class Runner {
   readonly #turns = new Map<string, Turn>();
   readonly #pauses = new Map<string, Pause>();
   #wake: { readonly atMs: number; readonly cancel: () => void } | undefined;
+  /** When the initiator last said something; one that speaks soon again must not find it gone (D7). */
+  #heardMs = -Infinity;
+  #rest: (() => void) | undefined;
   readonly #watchers = new Set<() => void>();
 
   private constructor(world: RunnerWorld, standing: Standing, gid: Gid, plan: Plan, progress: Progress, times: Times) {
@@ -128,6 +131,7 @@ export class Runner {
     const progress: Progress = { state: start(plan, createdAtMs), history: [] };
     const times = { revision: 0, createdAtMs, updatedAtMs: createdAtMs };
     const runner = new Runner(world, 'inserting', gid, plan, progress, times);
+    runner.#heardMs = world.clock.monotonicMs();
     const { pattern, name } = plan;
     const fields = runner.#fields(progress, createdAtMs);
     runner.#send({
@@ -233,6 +237,7 @@ export class Runner {
 
   /** A decision of the initiator or an operator. It is durable once {@link isSettled}. */
   tell(event: Event, note?: Note): void {
+    this.#heardMs = this.#world.clock.monotonicMs();
     if (note !== undefined) this.#record({ kind: 'action', atMs: event.at, ...note });
     this.#apply(event, 'gate');
     // Who did what is durable too before it is answered.
@@ -359,7 +364,8 @@ export class Runner {
     const startedMs = clock.monotonicMs();
     const timeoutMs = this.plan.callTimeoutMs ?? limits.callTimeoutMs;
     const call = { gid: this.gid, branch, op, address, payload: payload.value, attempt: attempts + 1, timeoutMs };
-    caller.call(call, turn.abort.signal).then(
+    const replied = caller.call(call, turn.abort.signal);
+    replied.then(
       (reply) => answered(reply, clock.monotonicMs() - startedMs),
       (error: unknown) => {
         const message = `the caller broke its promise never to reject: ${messageOf(error)}`;
@@ -536,8 +542,18 @@ export class Runner {
   /** Nothing to do for a while: out of memory, back when it is due. */
   #giveBackIfIdle(): void {
     if (this.#turns.size > 0 || this.#saving !== undefined || this.#watchers.size > 0) return;
-    if (this.#nextDueMs() - this.#world.storeClock.nowMs() <= this.#world.limits.residentMs) return;
-    this.#save('give back');
+    const { storeClock, clock, limits } = this.#world;
+    if (this.#nextDueMs() - storeClock.nowMs() <= limits.residentMs) return;
+    const leftMs = this.#heardMs + limits.residentMs - clock.monotonicMs();
+    if (leftMs <= 0 || !hasTheWord(this.#now.state)) return this.#save('give back');
+    this.#rest ??= clock.schedule(leftMs, () => this.#rested());
+    // The initiator may tell another coordinator, which then must see what is tried.
+    if (this.#now !== this.#durable) this.#save('keep');
+  }
+
+  #rested(): void {
+    this.#rest = undefined;
+    this.pump();
   }
 
   /** When there is something to do: now, at the end of a pause, at a wake; in a day when all wait for a person. */
@@ -554,6 +570,7 @@ export class Runner {
   #leave(standing: 'ended' | 'given-back' | 'lost'): void {
     this.#standing = standing;
     this.#saving = undefined;
+    this.#rest?.();
     this.#wakeAt(undefined);
     this.#forgetPauses();
     this.#world.left(this);
@@ -563,6 +580,11 @@ export class Runner {
   #tellWatchers(): void {
     for (const watcher of [...this.#watchers]) watcher();
   }
+}
+
+/** Only its initiator can take it further, and usually does at once. */
+function hasTheWord({ kind }: State): boolean {
+  return kind === 'trying' || kind === 'prepared';
 }
 
 type Times = Pick<StoredTransaction, 'revision' | 'createdAtMs' | 'updatedAtMs'>;
