@@ -37,7 +37,7 @@ export interface Faults {
   readonly losses: number;
   /** A request, or an answer, comes twice. */
   readonly duplicates: number;
-  /** A participant says no, where it may. */
+  /** A participant says no, be it allowed to or not. */
   readonly refusals: number;
   /** Somebody takes one of the legal actions. */
   readonly actions: number;
@@ -310,15 +310,15 @@ function arrive(setting: Setting, world: World, { branch, op }: Ask): readonly A
     case 'cancel': {
       broken(ending === 'confirmed', `${branch} is confirmed and cancelled`);
       if (ending !== 'open') return [nothing(yes)];
-      if (forward !== 'done') return [becomes(yes, { ending: 'empty' })];
+      if (forward !== 'done') return [becomes(yes, { ending: 'empty' }), ...refusal({})];
       checkUndo(setting.plan, world, branch);
-      return [becomes(yes, { ending: 'undone' })];
+      return [becomes(yes, { ending: 'undone' }), ...refusal({})];
     }
     case 'confirm':
       broken(ending === 'undone' || ending === 'empty', `${branch} is cancelled and confirmed`);
       // A person who forces a commit vouches for the tries that the initiator was to call.
       broken(forward !== 'done' && !world.forced, `${branch} is confirmed and was never tried`);
-      return [becomes(yes, { forward: 'done', ending: 'confirmed' })];
+      return [becomes(yes, { forward: 'done', ending: 'confirmed' }), ...refusal({})];
     case 'check':
       return forward === 'done' ? [nothing(yes)] : [becomes(no, { forward: 'refused' })];
   }
