@@ -3,6 +3,7 @@ import type { Coordinator, WaitOptions } from '../core/coordinator.ts';
 import type { Gid } from '../core/ids.ts';
 import { actions, legalTable } from '../core/legal.ts';
 import { statuses, type TransactionView } from '../core/patterns.ts';
+import { crashPoint } from '../util/crash-point.ts';
 import { isSettleError, SettleError, type InputIssue } from '../util/errors.ts';
 import { isJsonObject, type Json } from '../util/json.ts';
 import { parseJson } from '../wire/json.ts';
@@ -70,7 +71,10 @@ export function handlers({ coordinator, events, readiness, limits, version }: Wo
         const body = read(request, submitSchema);
         try {
           checkPayloads(request, limits, () => payloadsOf(body));
-          return answer(await coordinator.submit(toSubmit(body, request.signal)));
+          crashPoint('api.submit', 'before');
+          const view = await coordinator.submit(toSubmit(body, request.signal));
+          crashPoint('api.submit', 'after');
+          return answer(view);
         } catch (error) {
           throw about(body.gid, error);
         }
@@ -113,7 +117,10 @@ export function handlers({ coordinator, events, readiness, limits, version }: Wo
     ofGid: {
       async get(request, gid) {
         const { waitMs } = parseQuery(request.query, getQuery);
-        return jsonResponse(200, JSON.stringify(await coordinator.get(gid, wait(request, waitMs))));
+        crashPoint('api.get', 'before');
+        const view = await coordinator.get(gid, wait(request, waitMs));
+        crashPoint('api.get', 'after');
+        return jsonResponse(200, JSON.stringify(view));
       },
       async register(request, gid) {
         const { branches, waitMs } = read(request, registerSchema);
@@ -121,16 +128,25 @@ export function handlers({ coordinator, events, readiness, limits, version }: Wo
           checkPayloads(request, limits, () => payloadsOfBranch(`/branches/${at}`, branch)),
         );
         const added = branches.map(toTccBranch);
-        return answer(await coordinator.register(gid, added, wait(request, waitMs)));
+        crashPoint('api.register', 'before');
+        const view = await coordinator.register(gid, added, wait(request, waitMs));
+        crashPoint('api.register', 'after');
+        return answer(view);
       },
       async commit(request, gid) {
         const { waitMs } = read(request, commitSchema);
-        return answer(await coordinator.commit(gid, wait(request, waitMs)));
+        crashPoint('api.commit', 'before');
+        const view = await coordinator.commit(gid, wait(request, waitMs));
+        crashPoint('api.commit', 'after');
+        return answer(view);
       },
       async abort(request, gid, actor) {
         const { reason, waitMs } = read(request, abortSchema);
         const action = { action: 'abort', reason, actor } as const;
-        return answer(await coordinator.act(gid, action, wait(request, waitMs)));
+        crashPoint('api.abort', 'before');
+        const view = await coordinator.act(gid, action, wait(request, waitMs));
+        crashPoint('api.abort', 'after');
+        return answer(view);
       },
       async act(request, gid, actor) {
         const body = read(request, actionSchema);
@@ -145,7 +161,9 @@ const ready = jsonResponse(200, '{"status":"ready"}');
 
 /** 200 once it has ended, 202 with its place while it goes on. */
 function answer(view: TransactionView): ApiResponse {
+  crashPoint('api.print', 'before');
   const text = JSON.stringify(view);
+  crashPoint('api.print', 'after');
   return hasEnded(view.status) ? jsonResponse(200, text) : jsonResponse(202, text, locationOf(view.gid));
 }
 

@@ -6,6 +6,7 @@
  * each other all the same: its runner has one under way at a time (R2).
  */
 import { assert } from '../util/assert.ts';
+import { crashPoint } from '../util/crash-point.ts';
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { planted } from '../util/planted-bug.ts';
 import type { Clock, Observer, Store, Write, WriteOutcome } from './ports.ts';
@@ -70,8 +71,10 @@ export class GroupCommit {
   #commit(group: readonly Waiting[]): void {
     this.#underWay++;
     const startedMs = this.#clock.monotonicMs();
+    crashPoint('group-commit.commit', 'before');
     this.#store.commit(group.map(({ write }) => write)).then(
       ({ nowMs, outcomes }) => {
+        crashPoint('group-commit.commit', 'after');
         assert(outcomes.length === group.length, 'the store answers every write');
         this.#storeClock.heard(nowMs);
         this.#observe({ kind: 'commit', writes: group.length, durationMs: this.#clock.monotonicMs() - startedMs });
@@ -87,7 +90,9 @@ export class GroupCommit {
 
   #settle(group: readonly Waiting[], outcomeOf: (i: number) => Written): void {
     // What a callback writes in turn joins the next batch.
+    crashPoint('group-commit.settle', 'before');
     group.forEach(({ settle }, i) => settle(outcomeOf(i)));
+    crashPoint('group-commit.settle', 'after');
     this.#underWay--;
     if (!this.#gathering) this.#flush();
     if (this.#isBusy()) return;

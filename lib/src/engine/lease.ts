@@ -2,6 +2,7 @@
  * This coordinator's lease in the store: proof to the others that it lives, and the epoch of all its writes.
  * Losing it is safe at any time: a write under a lost epoch fails (D4). Keeping it only spares needless takeovers.
  */
+import { crashPoint } from '../util/crash-point.ts';
 import { messageOf } from '../util/errors.ts';
 import { periodic, type Periodic } from './periodic.ts';
 import type { Clock, Observer, Store } from './ports.ts';
@@ -51,7 +52,9 @@ export class LeaseKeeper {
     this.#livesUntilMs = 0;
     await this.#renewal?.stop();
     try {
+      crashPoint('lease.leave', 'before');
       await store.leave(this.#epoch);
+      crashPoint('lease.leave', 'after');
     } catch (error) {
       observe({ kind: 'alarm', code: 'store_unavailable', message: `the lease was not ended: ${messageOf(error)}` });
     }
@@ -60,7 +63,9 @@ export class LeaseKeeper {
   async #join(): Promise<void> {
     const { store, clock, storeClock, coordinator, leaseMs } = this.#world;
     const askedMs = clock.monotonicMs();
+    crashPoint('lease.join', 'before');
     const lease = await store.join(coordinator, leaseMs);
+    crashPoint('lease.join', 'after');
     this.#epoch = lease.epoch;
     this.#livesUntilMs = askedMs + leaseMs;
     storeClock.heard(lease.nowMs);
@@ -71,7 +76,9 @@ export class LeaseKeeper {
     const wasLive = this.isLive();
     const askedMs = clock.monotonicMs();
     try {
+      crashPoint('lease.renew', 'before');
       const { kind, nowMs } = await store.renew(this.#epoch, leaseMs);
+      crashPoint('lease.renew', 'after');
       storeClock.heard(nowMs);
       if (kind === 'lost') await this.#rejoin();
       else {

@@ -15,6 +15,7 @@ import type { Op, Outcome } from '../core/outcome.ts';
 import { branches, effects, evolve, isTerminal, start, stuckBranches } from '../core/patterns.ts';
 import type { HistoryEntry, Plan, State, TransactionView } from '../core/patterns.ts';
 import type { CallEffect, Event } from '../core/protocol.ts';
+import { crashPoint } from '../util/crash-point.ts';
 import { messageOf } from '../util/errors.ts';
 import { planted } from '../util/planted-bug.ts';
 import type { Destination, Destinations } from './destinations.ts';
@@ -134,12 +135,14 @@ export class Runner {
     runner.#heardMs = world.clock.monotonicMs();
     const { pattern, name } = plan;
     const fields = runner.#fields(progress, createdAtMs);
+    crashPoint('runner.insert', 'before');
     runner.#send({
       write: { kind: 'insert', ...fields, pattern, name, plan: encodePlan(plan), epoch: world.epoch(), createdAtMs },
       next: progress,
       gate: true,
       done: inserted,
     });
+    crashPoint('runner.insert', 'after');
     return runner;
   }
 
@@ -168,7 +171,9 @@ export class Runner {
     }
     // Not written: what is in doubt now is in doubt again after the next crash.
     if (!complete && !planted('recover-without-doubt')) {
+      crashPoint('runner.recover', 'before');
       runner.#apply({ kind: 'recovered', at: world.storeClock.nowMs() }, 'nothing');
+      crashPoint('runner.recover', 'after');
     }
     return runner;
   }
@@ -269,7 +274,9 @@ export class Runner {
     if (this.#standing !== 'owned' || this.#saving !== undefined) return;
     // What was given back counts as complete, so calls that are still under way must be in it.
     if (this.callsUnderWay) this.#apply({ kind: 'recovered', at: this.#world.storeClock.nowMs() }, 'nothing');
+    crashPoint('runner.give-back', 'before');
     this.#save('give back');
+    crashPoint('runner.give-back', 'after');
   }
 
   /** Another coordinator owns it now; nothing more leaves from here. */
@@ -292,8 +299,10 @@ export class Runner {
     const decided = state.kind !== before.kind;
     this.#now = { ...this.#now, state };
     if (decided) {
+      crashPoint('runner.decide', 'before');
       this.#record({ kind: 'status', atMs: event.at, status: state.kind });
       this.#forgetPauses();
+      crashPoint('runner.decide', 'after');
     }
     const due = decided ? 'gate' : weight;
     if (due === 'gate' || (due === 'progress' && this.#unsaved === 'nothing')) this.#unsaved = due;
@@ -364,7 +373,9 @@ export class Runner {
     const startedMs = clock.monotonicMs();
     const timeoutMs = this.plan.callTimeoutMs ?? limits.callTimeoutMs;
     const call = { gid: this.gid, branch, op, address, payload: payload.value, attempt: attempts + 1, timeoutMs };
+    crashPoint('runner.call', 'before');
     const replied = caller.call(call, turn.abort.signal);
+    crashPoint('runner.call', 'after');
     replied.then(
       (reply) => answered(reply, clock.monotonicMs() - startedMs),
       (error: unknown) => {
@@ -376,6 +387,7 @@ export class Runner {
   }
 
   #answered(effect: CallEffect, { outcome, repeatable }: CallReply, durationMs: number): void {
+    crashPoint('runner.answer', 'before');
     const { branch, op } = effect;
     this.#turns.delete(branch);
     const attempt = effect.attempts + 1;
@@ -388,6 +400,7 @@ export class Runner {
     this.#apply({ kind: 'outcome', at, branch, op, outcome }, this.#weightOf(outcome, repeatable));
     if (outcome.kind !== 'done' && this.#isWanted(effect)) this.#pause(effect, outcome);
     this.pump();
+    crashPoint('runner.answer', 'after');
     // An answer that needs no write is news all the same: a client may wait for its try to be answered.
     if (this.isSettled) this.#tellWatchers();
   }
@@ -411,8 +424,10 @@ export class Runner {
         ? (outcome.retryAfterMs ?? limits.ongoingPauseMs)
         : retryDelayMs(retry, attempts + 1, random, outcome.kind === 'unknown' ? outcome.retryAfterMs : undefined);
     const cancel = clock.schedule(delayMs, () => {
+      crashPoint('runner.retry', 'before');
       this.#pauses.delete(branch);
       this.pump();
+      crashPoint('runner.retry', 'after');
     });
     this.#pauses.set(branch, { untilMs: storeClock.nowMs() + delayMs, cancel });
   }
@@ -430,9 +445,11 @@ export class Runner {
     const { clock, storeClock } = this.#world;
     const delayMs = Math.min(Math.max(1, atMs - storeClock.nowMs()), wakeMaxMs);
     const cancel = clock.schedule(delayMs, () => {
+      crashPoint('runner.wake', 'before');
       this.#wake = undefined;
       this.#apply({ kind: 'clock', at: storeClock.nowMs() }, 'nothing');
       this.pump();
+      crashPoint('runner.wake', 'after');
     });
     this.#wake = { atMs, cancel };
   }
@@ -444,6 +461,7 @@ export class Runner {
     const nowMs = this.#world.storeClock.nowMs();
     const gate = this.#unsaved === 'gate' || then === 'give back' || this.#standing === 'adopting';
     this.#unsaved = 'nothing';
+    crashPoint('runner.save', 'before');
     this.#send({
       write: {
         kind: 'update',
@@ -456,6 +474,7 @@ export class Runner {
       gate,
       done: undefined,
     });
+    crashPoint('runner.save', 'after');
   }
 
   #fields(next: Progress, dueAtMs: number): Omit<Write & { kind: 'update' }, 'kind' | 'revision' | 'epoch' | 'nextEpoch'> {
@@ -494,6 +513,7 @@ export class Runner {
   }
 
   #stands({ write, next }: Saving): void {
+    crashPoint('runner.stands', 'before');
     const before = this.#durable.state;
     this.#saving = undefined;
     this.#durable = next;
@@ -501,6 +521,7 @@ export class Runner {
     this.#owner = write.kind === 'insert' ? write.epoch : write.nextEpoch;
     this.#updatedAtMs = this.#world.storeClock.nowMs();
     if (write.kind === 'insert' || before.kind !== next.state.kind || write.stuck !== this.#stuckTold) this.#announce(write);
+    crashPoint('runner.stands', 'after');
     if (isTerminal(next.state)) return this.#leave('ended');
     if (this.#owner === 0 && this.#unsaved === 'nothing') return this.#leave('given-back');
     this.#standing = 'owned';

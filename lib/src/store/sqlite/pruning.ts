@@ -7,6 +7,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { PrunePolicy } from '../../engine/ports.ts';
+import { crashPoint } from '../../util/crash-point.ts';
 import { pruneScanMax } from './limits.ts';
 import { readMeta } from './meta.ts';
 
@@ -29,8 +30,10 @@ export function preparePrune(db: DatabaseSync): (policy: PrunePolicy) => number 
       if (removed === excess) break;
       oldestAfter = Number(row['id']);
       if (row['finished'] === 1) {
+        crashPoint('sqlite.prune', 'before');
         remove.run(row['id'] ?? null);
         removed++;
+        crashPoint('sqlite.prune', 'after');
       }
     }
     return removed;
