@@ -32,7 +32,6 @@ import type { Event } from '../core/protocol.ts';
 import { specsOf, untried } from '../core/tcc.ts';
 import { planTccBranches, type TccBranchDefinition } from '../core/tcc-plan.ts';
 import { assert } from '../util/assert.ts';
-import { crashPoint } from '../util/crash-point.ts';
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { firstDifference } from '../util/json.ts';
 import { planted } from '../util/planted-bug.ts';
@@ -159,15 +158,11 @@ class TheEngine implements Engine {
   async #stop(): Promise<void> {
     this.#phase = 'draining';
     const background = Promise.all([this.#claims?.stop(), this.#prunes?.stop()]);
-    crashPoint('engine.drain', 'before');
     await this.#drained();
-    crashPoint('engine.drain', 'after');
     for (const runner of this.#runners.values()) runner.abortCalls();
     // A store that does not answer holds nobody up: what it has not taken is claimed from us once our lease ends.
     const untilMs = this.#clock.monotonicMs() + this.#limits.drainMs;
-    crashPoint('engine.hand-over', 'before');
     await this.#handedOver(untilMs);
-    crashPoint('engine.hand-over', 'after');
     await this.#endsBefore(untilMs, Promise.all([background, this.#writes.idle()]));
     this.#phase = 'stopped';
     for (const runner of [...this.#runners.values()]) runner.lose();
@@ -308,10 +303,8 @@ class TheEngine implements Engine {
 
   #begin(gid: Gid, plan: Plan): { readonly runner: Runner; readonly written: Promise<Written> } {
     const { promise: written, resolve } = Promise.withResolvers<Written>();
-    crashPoint('engine.begin', 'before');
     const runner = Runner.begin(this.#world, gid, plan, resolve);
     this.#runners.set(gid, runner);
-    crashPoint('engine.begin', 'after');
     return { runner, written };
   }
 
@@ -416,9 +409,7 @@ class TheEngine implements Engine {
       // It may have left since, with whom we waited for it together: what it is told now would be lost.
       if (runner.hasLeft) continue;
       try {
-        crashPoint('engine.decide', 'before');
         decide(runner);
-        crashPoint('engine.decide', 'after');
       } finally {
         runner.leaveUntouched();
       }
@@ -458,9 +449,7 @@ class TheEngine implements Engine {
         await this.#claiming;
         continue;
       }
-      crashPoint('engine.adopt', 'before');
       const runner = Runner.resume(this.#world, stored, { claimed, complete: stored.epoch === 0 });
-      crashPoint('engine.adopt', 'after');
       if (runner === undefined) throw unreadable(gid, 'it was written by another version');
       if (runner.standing !== 'ended') this.#runners.set(gid, runner);
       return runner;
@@ -476,9 +465,7 @@ class TheEngine implements Engine {
     const { claimBatch, recoveringMax, transactionsMax } = this.#limits;
     const room = Math.min(claimBatch, recoveringMax - this.#recovered.size, transactionsMax - this.#runners.size);
     if (room <= 0 || !this.#lease.isLive()) return 'later';
-    crashPoint('engine.claim', 'before');
     const claiming = this.#store.claim(this.#lease.epoch, room).then((claimed) => {
-      crashPoint('engine.claim', 'after');
       for (const stored of claimed) this.#takeOver(stored);
       return claimed.length;
     });
@@ -487,7 +474,6 @@ class TheEngine implements Engine {
   }
 
   #takeOver(stored: ClaimedTransaction): void {
-    crashPoint('engine.take-over', 'before');
     const runner = Runner.resume(this.#world, stored, { claimed: true, complete: stored.claimedFrom === 0 });
     if (runner === undefined) return this.#putBack(stored);
     // One that is here rests on an older revision.
@@ -495,7 +481,6 @@ class TheEngine implements Engine {
     this.#runners.set(stored.gid, runner);
     this.#recovered.add(runner);
     runner.pump();
-    crashPoint('engine.take-over', 'after');
   }
 
   /** D8: as it was, for a coordinator that can read it; it would be out of reach while ours lives. */
@@ -519,9 +504,7 @@ class TheEngine implements Engine {
   async #prune(): Promise<'again' | 'later'> {
     const { retentionMs, retentionMax, pruneBatch } = this.#limits;
     const finishedBeforeMs = this.#storeClock.nowMs() - retentionMs;
-    crashPoint('engine.prune', 'before');
     const pruned = await this.#store.prune({ finishedBeforeMs, keepMax: retentionMax, limit: pruneBatch });
-    crashPoint('engine.prune', 'after');
     return pruned === pruneBatch ? 'again' : 'later';
   }
 
@@ -554,15 +537,16 @@ class TheEngine implements Engine {
     while (!isSo() && this.#clock.monotonicMs() < untilMs) await this.#pause(10);
   }
 
+  /** Resolves when the work has ended, well or not, or the time is over. */
   async #endsBefore(untilMs: number, work: Promise<unknown>): Promise<void> {
-    let hasEnded = false;
-    const ended = work.then(
-      () => (hasEnded = true),
-      () => (hasEnded = true),
-    );
-    // A turn for what needs none of the store's time.
-    await Promise.race([ended, this.#pause(1)]);
-    await this.#becomes(untilMs, () => hasEnded);
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.schedule(Math.max(1, untilMs - this.#clock.monotonicMs()), resolve);
+      const ended = (): void => {
+        cancel();
+        resolve();
+      };
+      work.then(ended, ended);
+    });
   }
 
   #pause(ms: number): Promise<void> {
