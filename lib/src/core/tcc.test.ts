@@ -273,6 +273,19 @@ describe('branches', () => {
     });
   });
 
+  it('tell a cancel the result of a try that answered late, until its first attempt', () => {
+    const cancel = { address: 'http://a/cancel', inject: { hold: { from: 'a', path: ['hold'] } } };
+    const fed = planTcc({ name: 'fed', branches: [branch('a', { cancel })] });
+    const late = done('a', 'try', { hold: 7 });
+    const seven = { kind: 'ready', value: { hold: 7 } };
+    const payload = (...events: readonly Event[]) =>
+      callOf(fed, stateAfter(fed, sent('a', 'try'), abort, ...events), 'a').payload;
+    expect(payload(late)).toEqual(seven);
+    expect(payload(late, done('a', 'try', { hold: 8 }))).toEqual(seven);
+    expect(payload(unknown('a', 'try'))).toEqual({ kind: 'ready', value: {} });
+    expect(payload(unknown('a', 'cancel'), late)).toEqual({ kind: 'ready', value: {} });
+  });
+
   it('may refer to no result but their own', () => {
     const stranger = {
       ...plan,

@@ -11,6 +11,7 @@
  */
 import { assert, unreachable } from '../util/assert.ts';
 import type { Json } from '../util/json.ts';
+import { planted } from '../util/planted-bug.ts';
 import { resolvePayload, type CallSpec } from './call-spec.ts';
 import type { BranchName } from './ids.ts';
 import type { Outcome } from './outcome.ts';
@@ -71,6 +72,8 @@ function evolve(plan: TccPlan, state: TccState, event: Event): TccState {
         ? tryAnswered(plan, state, position(plan, state, event.branch), event.outcome)
         : settlingAnswered(state, position(plan, state, event.branch), event.op, event.outcome);
     case 'clock':
+      if (planted('deadline-over-commit') && state.kind === 'confirming')
+        return { ...state, kind: 'cancelling', reason: 'deadline' };
       return state.kind === 'trying' && event.at >= state.deadlineAt
         ? cancel(state, `not committed within ${plan.timeoutMs} ms`)
         : state;
@@ -104,6 +107,7 @@ function evolve(plan: TccPlan, state: TccState, event: Event): TccState {
 
 function tryAnswered(plan: TccPlan, state: TccState, at: number, outcome: Outcome): TccState {
   const branch = branchAt(state, at);
+  if (state.kind === 'cancelling') return lateAnswer(state, at, outcome);
   if (state.kind !== 'trying' || branch.at.kind !== 'called') return state;
   const { attempts, doubt } = branch.at;
   switch (outcome.kind) {
@@ -145,6 +149,17 @@ function tryAnswered(plan: TccPlan, state: TccState, at: number, outcome: Outcom
   }
 }
 
+/**
+ * The answer of a try that was under way when the decision fell: its result helps the cancel, until the first attempt of
+ * that, since the next ones carry the same payload.
+ */
+function lateAnswer(state: Settling, at: number, outcome: Outcome): TccState {
+  const { at: progress } = branchAt(state, at);
+  if (outcome.kind !== 'done' || progress.kind !== 'settling') return state;
+  if (progress.attempts > 0 || progress.result !== undefined) return state;
+  return replace(state, at, () => ({ ...progress, ...resultOf(outcome) }));
+}
+
 function settlingAnswered(state: TccState, at: number, op: string, outcome: Outcome): TccState {
   const { at: progress } = branchAt(state, at);
   if (!isSettling(state) || progress.kind !== 'settling' || op !== opOf(state) || outcome.kind === 'ongoing')
@@ -159,7 +174,8 @@ function settlingAnswered(state: TccState, at: number, op: string, outcome: Outc
 /** Names of the branches that keep the transaction from being committed. */
 export function untried(plan: TccPlan, state: TccState): readonly BranchName[] {
   return state.branches.flatMap(({ at }, i) =>
-    at.kind === 'tried' || at.kind === 'presumed' ? [] : [specAt(plan, state, i).name],
+    at.kind === 'tried' || at.kind === 'presumed' || (planted('confirm-what-is-not-tried') && at.kind === 'called')
+      ? [] : [specAt(plan, state, i).name],
   );
 }
 
@@ -183,14 +199,15 @@ function settling(progress: TccProgress): TccProgress {
 function mayBeTried(progress: TccProgress): boolean {
   return (
     progress.kind === 'tried' ||
-    progress.kind === 'called' ||
+    (progress.kind === 'called' && !planted('cancel-only-what-is-known')) ||
     progress.kind === 'presumed' ||
     (progress.kind === 'refused' && progress.doubt === true)
   );
 }
 
 function finish(state: Settling): TccState {
-  if (state.branches.some(({ at }) => at.kind === 'settling')) return state;
+  const isLeft = state.branches.some(({ at }) => at.kind === 'settling');
+  if (isLeft && !(planted('end-at-the-first-answer') && state.branches.some(({ at }) => at.kind === 'settled'))) return state;
   return state.kind === 'confirming' ? { ...state, kind: 'committed' } : { ...state, kind: 'aborted' };
 }
 
