@@ -1,6 +1,5 @@
 import type { BranchCall, BranchCaller, CallReply } from '../engine/ports.ts';
 import type { AddressCheck } from '../http/allow-addresses.ts';
-import { parseBranchUrl } from '../http/branch-url.ts';
 import type { HttpExchange } from '../http/exchange.ts';
 import { classify, retryAfterLimitsDefault, type RetryAfterLimits } from '../wire/classify.ts';
 import {
@@ -12,6 +11,7 @@ import {
 } from '../wire/headers.ts';
 import { sign, type SigningSecret } from '../wire/signature.ts';
 import { messageOf } from '../util/errors.ts';
+import { parsePlainUrl } from '../util/plain-url.ts';
 
 export interface HttpCallerOptions {
   readonly exchange: HttpExchange;
@@ -124,7 +124,7 @@ class Targets {
   private read(address: string): Target {
     const reason = this.whyNotAllowed(address);
     if (reason !== undefined) return { kind: 'forbidden', reason };
-    const url = parseBranchUrl(address);
+    const url = parsePlainUrl(address);
     if (url.kind === 'rejected') return { kind: 'forbidden', reason: url.reason };
     return { kind: 'target', origin: url.origin, path: url.path };
   }

@@ -1,7 +1,7 @@
 import { servedAt } from '../define/functions.ts';
 import type { HttpExchange } from '../http/exchange.ts';
 import { SettleError } from '../util/errors.ts';
-import { whyNotAddress } from '../wire/address.ts';
+import { whyNotPlainUrl } from '../util/plain-url.ts';
 import { httpTransport } from './http-transport.ts';
 import { ownExchange } from './own-exchange.ts';
 import { patienceDefault, type Patience } from './patience.ts';
@@ -35,9 +35,9 @@ export interface ConnectOptions {
  * ```
  */
 export function connect(url: string, options: ConnectOptions = {}): Settle {
-  const fault = whyNotAddress(url);
+  const fault = whyNotPlainUrl(url);
   if (fault !== undefined) {
-    throw new SettleError('invalid_request', `the URL of the coordinator ${fault}`, {
+    throw new SettleError('invalid_request', `the URL of the coordinator is not acceptable: ${fault}`, {
       next: 'Connect to something like http://127.0.0.1:36789',
     });
   }

@@ -1,6 +1,6 @@
 /** Which URLs may be called at all: nothing that no rule names (S1). */
 import { SettleError } from '../util/errors.ts';
-import { parseBranchUrl, type BranchUrl } from './branch-url.ts';
+import { parsePlainUrl, type PlainUrl } from '../util/plain-url.ts';
 
 export type AllowRule =
   /** Any port of this machine itself, http or https: `localhost`, `127.0.0.0/8`, `[::1]`. */
@@ -29,7 +29,7 @@ export type AddressCheck = (url: string) => string | undefined;
  */
 export function allowAddresses(rules: readonly AllowRule[]): AddressCheck {
   return (address) => {
-    const url = parseBranchUrl(address);
+    const url = parsePlainUrl(address);
     if (url.kind === 'rejected') return `the URL is not acceptable: ${url.reason}`;
     if (rules.some((rule) => allows(rule, url))) return undefined;
     return `${url.origin} is not on the list of allowed addresses, or not with this path`;
@@ -43,7 +43,7 @@ export function allowAddresses(rules: readonly AllowRule[]): AddressCheck {
 export function parseAllowRule(text: string): AllowRule {
   if (text === 'loopback') return { kind: 'loopback' };
   const wildcard = /^(https?:\/\/)\*\./.exec(text);
-  const url = parseBranchUrl(wildcard === null ? text : text.replace('*.', ''));
+  const url = parsePlainUrl(wildcard === null ? text : text.replace('*.', ''));
   if (url.kind === 'rejected') {
     throw new SettleError('config_invalid', `${JSON.stringify(text)} allows nothing: ${url.reason}`, {
       next: 'Write loopback, https://host:port/path or https://*.domain:port/path',
@@ -54,8 +54,6 @@ export function parseAllowRule(text: string): AllowRule {
     ? { kind: 'host', host: url.hostname, ...scope }
     : { kind: 'below', domain: url.hostname, ...scope };
 }
-
-type PlainUrl = Extract<BranchUrl, { readonly kind: 'url' }>;
 
 function allows(rule: AllowRule, url: PlainUrl): boolean {
   switch (rule.kind) {

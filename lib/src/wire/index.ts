@@ -2,7 +2,6 @@
 export * from './classify.ts';
 export * from './headers.ts';
 export * from './signature.ts';
-export * from './address.ts';
 export * from './digest.ts';
 export * from './json.ts';
 export * from './openapi.ts';

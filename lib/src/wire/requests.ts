@@ -13,7 +13,7 @@ import type { SagaStepDefinition } from '../core/saga-plan.ts';
 import type { TccBranchDefinition } from '../core/tcc-plan.ts';
 import { assert } from '../util/assert.ts';
 import type { Json } from '../util/json.ts';
-import { addressCharactersMax, whyNotAddress } from './address.ts';
+import { plainUrlCharactersMax, whyNotPlainUrl } from '../util/plain-url.ts';
 import * as s from './schema.ts';
 
 /** The payload of one call, as JSON text. */
@@ -81,7 +81,7 @@ const call = s.named(
   'Call',
   s.object({
     url: s.describe(
-      s.string({ min: 1, max: addressCharactersMax, format: 'uri', whyNot: whyNotAddress }),
+      s.string({ min: 1, max: plainUrlCharactersMax, format: 'uri', whyNot: whyNotPlainUrl }),
       'Absolute http(s) URL of the branch; its origin is checked against the allow-list of the coordinator.',
     ),
     payload: s.optional(

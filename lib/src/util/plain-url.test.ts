@@ -1,17 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { whyNotAddress } from './address.ts';
+import { whyNotPlainUrl } from './plain-url.ts';
 
-describe('whyNotAddress', () => {
+describe('whyNotPlainUrl', () => {
   it.each([
     'http://127.0.0.1:4000/reserve',
     'https://bank.example',
-    'HTTPS://Bank.example/a?b=c',
+    'https://bank.example/a?b=c',
+    'https://bank.example:443/',
     'http://[::1]:80/',
     'http://b.example/a@b',
     'http://x.example/%2e%2e/',
   ])('takes %s, and takes it again', (text) => {
-    expect(whyNotAddress(text)).toBeUndefined();
-    expect(whyNotAddress(text)).toBeUndefined();
+    expect(whyNotPlainUrl(text)).toBeUndefined();
+    expect(whyNotPlainUrl(text)).toBeUndefined();
   });
 
   it.each([
@@ -50,7 +51,7 @@ describe('whyNotAddress', () => {
     'http://a b/',
     `http://bank.example/${'x'.repeat(2_048)}`,
   ])('refuses %j, and refuses it again', (text) => {
-    expect(whyNotAddress(text)).toMatch(/\w/);
-    expect(whyNotAddress(text)).toMatch(/\w/);
+    expect(whyNotPlainUrl(text)).toMatch(/\w/);
+    expect(whyNotPlainUrl(text)).toMatch(/\w/);
   });
 });
