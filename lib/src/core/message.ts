@@ -11,6 +11,7 @@
  */
 import { assert, unreachable } from '../util/assert.ts';
 import type { Json } from '../util/json.ts';
+import { planted } from '../util/planted-bug.ts';
 import { resolvePayload } from './call-spec.ts';
 import type { BranchName } from './ids.ts';
 import { producerBranch, type MessagePlan, type MessageTarget } from './message-plan.ts';
@@ -43,7 +44,7 @@ type Delivering = Extract<MessageState, { kind: 'delivering' }>;
 export const message: Protocol<MessagePlan, MessageState> = { start, evolve, effects, branches };
 
 function start(plan: MessagePlan, at: number): MessageState {
-  if (plan.check === undefined) return deliver(plan, at);
+  if (plan.check === undefined || planted('deliver-before-submit')) return deliver(plan, at);
   return { kind: 'prepared', check: { kind: 'waiting', askAt: at + plan.checkAfterMs } };
 }
 
@@ -120,6 +121,7 @@ function checkAnswered(plan: MessagePlan, state: MessageState, at: number, outco
     case 'ongoing':
       return state;
     case 'unknown':
+      if (planted('drop-on-silence')) return { kind: 'aborted', reason: outcome.reason };
       return {
         kind: 'prepared',
         check: { kind: 'asking', attempts: state.check.attempts + 1, reason: outcome.reason },
@@ -135,6 +137,8 @@ function delivered(state: MessageState, at: number, outcome: Outcome): MessageSt
   const target = deliveryAt(state, at);
   if (target.kind !== 'open' || outcome.kind === 'ongoing') return state;
   const attempts = target.attempts + 1;
+  if (outcome.kind === 'refused' && planted('refused-delivery-is-done'))
+    return finish(replace(state, at, { kind: 'done', attempts }));
   if (outcome.kind !== 'done') return replace(state, at, { kind: 'open', attempts, reason: outcome.reason });
   const result = outcome.result === undefined ? {} : { result: outcome.result };
   return finish(replace(state, at, { kind: 'done', attempts, ...result }));

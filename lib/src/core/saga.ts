@@ -13,6 +13,7 @@
  */
 import { assert, unreachable } from '../util/assert.ts';
 import type { Json } from '../util/json.ts';
+import { planted } from '../util/planted-bug.ts';
 import { inputReference, resolvePayload, type CallSpec } from './call-spec.ts';
 import type { Outcome } from './outcome.ts';
 import type { BranchView, CallEffect, Effect, Event, Protocol } from './protocol.ts';
@@ -170,7 +171,8 @@ function forward(plan: SagaPlan, state: Forward): SagaState {
  */
 function abort(plan: SagaPlan, state: Running, reason: string): SagaState {
   const pivot = plan.steps.findIndex((step) => step.pivot);
-  if (pivot < 0 || stepAt(state, pivot).kind === 'waiting') return compensate(plan, state, reason);
+  if (pivot < 0 || stepAt(state, pivot).kind === 'waiting' || planted('abort-past-the-pivot'))
+    return compensate(plan, state, reason);
   return { kind: 'running', abort: state.abort ?? reason, steps: state.steps };
 }
 
@@ -183,9 +185,9 @@ function compensate(plan: SagaPlan, state: Running, reason: string): SagaState {
         return { kind: 'undoing', attempts: 0, ...resultOf(step) };
       case 'called':
       case 'parked':
-        return { kind: 'undoing', attempts: 0 };
+        return planted('compensate-only-what-is-known') ? step : { kind: 'undoing', attempts: 0 };
       case 'refused':
-        return step.doubt ? { kind: 'undoing', attempts: 0 } : step;
+        return step.doubt && !planted('believe-a-refusal-in-doubt') ? { kind: 'undoing', attempts: 0 } : step;
       default:
         return step;
     }
@@ -207,6 +209,8 @@ function lateAnswer(state: Compensating, at: number, outcome: Outcome): SagaStat
       return replace(state, at, () => ({ kind: 'done', attempts: step.attempts, ...resultOf(outcome) }));
     // The result helps the undo, until the first attempt of that: the next ones carry the same payload.
     case 'undoing':
+      if (planted('late-answer-ends-the-undo'))
+        return backward(replace(state, at, () => ({ ...step, kind: 'done' })));
       return step.attempts > 0 || step.result !== undefined
         ? state
         : replace(state, at, () => ({ ...step, ...resultOf(outcome) }));
@@ -221,7 +225,9 @@ function compensationAnswered(state: SagaState, at: number, outcome: Outcome): S
   if (state.kind !== 'compensating' || step.kind !== 'undoing') return state;
   if (outcome.kind === 'ongoing') return state;
   const attempts = step.attempts + 1;
-  if (outcome.kind === 'done') return backward(replace(state, at, () => ({ kind: 'undone', attempts })));
+  const givenUp = planted('give-up-a-compensation') && attempts >= misconfiguredAttemptsMax;
+  if (outcome.kind === 'done' || givenUp)
+    return backward(replace(state, at, () => ({ kind: 'undone', attempts })));
   return replace(state, at, () => ({ ...step, attempts, reason: outcome.reason }));
 }
 
@@ -259,7 +265,7 @@ function effects(plan: SagaPlan, state: SagaState): readonly Effect[] {
     case 'finishing': {
       const found: Effect[] = [];
       state.steps.forEach((step, at) => {
-        if (isCallable(step) && planAt(plan, at).after.every((i) => isPassed(stepAt(state, i)))) {
+        if (isCallable(step) && (isFree(plan, state, at) || planted('step-before-its-turn'))) {
           found.push(actionCall(plan, state, step, at));
         }
       });
@@ -278,6 +284,11 @@ function effects(plan: SagaPlan, state: SagaState): readonly Effect[] {
   }
 }
 
+/** S1 */
+function isFree(plan: SagaPlan, state: SagaState, at: number): boolean {
+  return planAt(plan, at).after.every((i) => isPassed(stepAt(state, i)));
+}
+
 function actionCall(plan: SagaPlan, state: SagaState, step: StepState, at: number): CallEffect {
   const { name, action, retry = retryDefault } = planAt(plan, at);
   const attempts = step.kind === 'called' ? step.attempts : 0;
@@ -294,7 +305,7 @@ function compensationCalls(plan: SagaPlan, state: Compensating): readonly Effect
     const { name, compensation, after, retry = retryDefault } = planAt(plan, at);
     if (step.kind === 'undoing') {
       assert(compensation !== undefined, 'only steps with a compensation are undone');
-      if (!held.has(at)) {
+      if (!held.has(at) || planted('compensate-forward')) {
         const payload = resolvePayload(withPayloadOf(plan, at, compensation), resultsOf(plan, state), 'omit');
         const { attempts } = step;
         found.push({
@@ -310,7 +321,7 @@ function compensationCalls(plan: SagaPlan, state: Compensating): readonly Effect
     }
     if (step.kind === 'undoing' || held.has(at)) for (const dependency of after) held.add(dependency);
   }
-  return found;
+  return planted('compensate-forward') ? found.slice(-1) : found;
 }
 
 /** A compensation that says nothing of its payload gets the one of its action. */

@@ -174,8 +174,11 @@ function settlingAnswered(state: TccState, at: number, op: string, outcome: Outc
 /** Names of the branches that keep the transaction from being committed. */
 export function untried(plan: TccPlan, state: TccState): readonly BranchName[] {
   return state.branches.flatMap(({ at }, i) =>
-    at.kind === 'tried' || at.kind === 'presumed' || (planted('confirm-what-is-not-tried') && at.kind === 'called')
-      ? [] : [specAt(plan, state, i).name],
+    at.kind === 'tried' ||
+    at.kind === 'presumed' ||
+    (planted('confirm-what-is-not-tried') && at.kind === 'called')
+      ? []
+      : [specAt(plan, state, i).name],
   );
 }
 
@@ -206,8 +209,8 @@ function mayBeTried(progress: TccProgress): boolean {
 }
 
 function finish(state: Settling): TccState {
-  const isLeft = state.branches.some(({ at }) => at.kind === 'settling');
-  if (isLeft && !(planted('end-at-the-first-answer') && state.branches.some(({ at }) => at.kind === 'settled'))) return state;
+  const open = state.branches.filter(({ at }) => at.kind === 'settling').length;
+  if (open > (planted('end-one-branch-early') ? 1 : 0)) return state;
   return state.kind === 'confirming' ? { ...state, kind: 'committed' } : { ...state, kind: 'aborted' };
 }
 

@@ -1,11 +1,15 @@
 /**
  * One concurrency limit and one circuit for each destination, so that a slow or dead participant holds up nobody else.
  * A circuit only delays calls; it never changes a decision.
+ *
+ * Nobody queues at an open circuit, and no queue grows without limit: whoever waits there is sent away for a while, and
+ * with nothing to do needs no memory. Otherwise one dead participant would fill it for all.
  */
+import { planted } from '../util/planted-bug.ts';
 import type { Clock, Observer } from './ports.ts';
 import type { EngineLimits } from './limits.ts';
 
-type CircuitLimits = Pick<EngineLimits, 'callsPerDestinationMax' | 'circuitFailures' | 'circuitPauseMs' | 'circuitPauseMaxMs'>;
+type CircuitLimits = Pick<EngineLimits, 'callsPerDestinationMax' | 'callsWaitingMax' | 'circuitFailures' | 'circuitPauseMs' | 'circuitPauseMaxMs'>;
 
 export class Destinations {
   readonly #byName = new Map<string, Destination>();
@@ -35,10 +39,17 @@ export class Destinations {
   }
 }
 
+interface Waiting {
+  /** Whoever is started says when it `ended`, or that it `skipped`. */
+  start(): void;
+  /** Ask again after this time, or some more. */
+  postpone(pauseMs: number): void;
+}
+
 type Circuit =
   | { readonly kind: 'closed'; readonly failures: number }
   /** No call leaves until the pause is over. */
-  | { readonly kind: 'open'; readonly pauseMs: number; readonly cancel: () => void }
+  | { readonly kind: 'open'; readonly pauseMs: number; readonly untilMs: number; readonly cancel: () => void }
   /** One call finds out. */
   | { readonly kind: 'probing'; readonly pauseMs: number };
 
@@ -49,7 +60,7 @@ export class Destination {
   readonly #limits: CircuitLimits;
   readonly #forget: () => void;
   #active = 0;
-  #waiting: (() => void)[] = [];
+  #waiting: Waiting[] = [];
   #circuit: Circuit = { kind: 'closed', failures: 0 };
   #draining = false;
 
@@ -61,14 +72,17 @@ export class Destination {
     this.#forget = forget;
   }
 
-  /** Starts the call now or when there is room, in the order asked. Whoever started it says when it `ended`. */
-  enter(start: () => void): void {
+  /** Starts it now or when there is room, in the order asked; or postpones it. */
+  enter(call: Waiting): void {
+    const circuit = this.#circuit;
+    if (circuit.kind === 'open') return call.postpone(Math.max(1, circuit.untilMs - this.#clock.monotonicMs()));
+    if (this.#waiting.length >= this.#limits.callsWaitingMax) return call.postpone(this.#limits.circuitPauseMaxMs);
     if (this.#waiting.length > 0 || !this.#hasRoom()) {
-      this.#waiting.push(start);
+      this.#waiting.push(call);
       return;
     }
     this.#active++;
-    start();
+    call.start();
   }
 
   /** `silent`: nobody answered. A refusal is an answer. */
@@ -93,7 +107,7 @@ export class Destination {
   #hasRoom(): boolean {
     switch (this.#circuit.kind) {
       case 'closed':
-        return this.#active < this.#limits.callsPerDestinationMax;
+        return this.#active < this.#limits.callsPerDestinationMax || planted('calls-without-limit');
       case 'probing':
         return this.#active === 0;
       case 'open':
@@ -106,10 +120,10 @@ export class Destination {
     if (this.#draining) return;
     this.#draining = true;
     while (this.#hasRoom()) {
-      const start = this.#waiting.shift();
-      if (start === undefined) break;
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
       this.#active++;
-      start();
+      next.start();
     }
     this.#draining = false;
   }
@@ -134,8 +148,9 @@ export class Destination {
       this.#circuit = { kind: 'probing', pauseMs };
       this.#drain();
     });
-    this.#circuit = { kind: 'open', pauseMs, cancel };
+    this.#circuit = { kind: 'open', pauseMs, untilMs: this.#clock.monotonicMs() + pauseMs, cancel };
     this.#observe({ kind: 'circuit', destination: this.#name, state: 'open' });
+    for (const waiting of this.#waiting.splice(0)) waiting.postpone(pauseMs);
   }
 
   #isQuiet(): boolean {

@@ -78,7 +78,7 @@ export class GroupCommit {
         assert(outcomes.length === group.length, 'the store answers every write');
         this.#storeClock.heard(nowMs);
         this.#observe({ kind: 'commit', writes: group.length, durationMs: this.#clock.monotonicMs() - startedMs });
-        this.#settle(group, (i) => outcomes[i] as WriteOutcome);
+        this.#settle(group, (i) => outcomes[planted('one-outcome-for-all') ? 0 : i] as WriteOutcome);
       },
       (error: unknown) => {
         const failure = asUnavailable(error);

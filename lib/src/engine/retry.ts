@@ -1,4 +1,5 @@
 import type { RetryPolicy } from '../core/retry-policy.ts';
+import { planted } from '../util/planted-bug.ts';
 import type { Random } from './ports.ts';
 
 /**
@@ -6,6 +7,7 @@ import type { Random } from './ports.ts';
  * not come back together (Brooker, "Exponential Backoff And Jitter"). A participant's own wish is a lower bound.
  */
 export function retryDelayMs(policy: RetryPolicy, attempts: number, random: Random, wishMs = 0): number {
+  if (planted('retry-at-once')) return 1;
   // 2 ** 1023 overflows only after far more attempts than the cap needs.
   const ceiling = Math.min(policy.maxMs, policy.baseMs * policy.factor ** Math.min(attempts - 1, 64));
   return Math.max(wishMs, 1, random.next() * ceiling);

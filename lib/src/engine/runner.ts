@@ -162,7 +162,10 @@ export class Runner {
       world.observe({ kind: 'alarm', code: 'unreadable', gid: stored.gid, message });
       return undefined;
     }
-    const runner = new Runner(world, claimed ? 'owned' : 'adopting', stored.gid, decoded.plan, decoded.progress, stored);
+    const progress = planted('recover-from-the-start')
+      ? { ...decoded.progress, state: start(decoded.plan, stored.createdAtMs) }
+      : decoded.progress;
+    const runner = new Runner(world, claimed ? 'owned' : 'adopting', stored.gid, decoded.plan, progress, stored);
     runner.#owner = stored.epoch;
     runner.#stuck = runner.#stuckTold = stored.stuck;
     if (isTerminal(decoded.progress.state)) {
@@ -209,7 +212,7 @@ export class Runner {
 
   /** What may be told to others: never a decision that is not durable yet. */
   view(detail: 'branches' | 'history' = 'branches'): TransactionView {
-    const { state, history } = this.isSettled || this.#isGivingBack ? this.#now : this.#durable;
+    const { state, history } = this.isSettled || this.#isGivingBack || planted('tell-before-sync') ? this.#now : this.#durable;
     const reason = 'reason' in state ? { reason: state.reason } : {};
     const view: TransactionView = {
       gid: this.gid,
@@ -273,7 +276,8 @@ export class Runner {
   giveBack(): void {
     if (this.#standing !== 'owned' || this.#saving !== undefined) return;
     // What was given back counts as complete, so calls that are still under way must be in it.
-    if (this.callsUnderWay) this.#apply({ kind: 'recovered', at: this.#world.storeClock.nowMs() }, 'nothing');
+    if (this.callsUnderWay && !planted('give-back-forgets-calls'))
+      this.#apply({ kind: 'recovered', at: this.#world.storeClock.nowMs() }, 'nothing');
     crashPoint('runner.give-back', 'before');
     this.#save('give back');
     crashPoint('runner.give-back', 'after');
@@ -508,6 +512,7 @@ export class Runner {
       case 'exists':
         return this.#leave('lost');
       case 'unknown':
+        if (planted('unknown-write-stands')) return this.#stands(saving);
         return this.#readBackIn(saving, readBackPauseMs);
     }
   }

@@ -1,3 +1,4 @@
+import { planted } from '../util/planted-bug.ts';
 import type { Clock } from './ports.ts';
 
 /**
@@ -20,6 +21,7 @@ export class StoreClock {
   }
 
   nowMs(): number {
+    if (planted('own-clock-decides')) return Math.floor(this.#clock.monotonicMs());
     return Math.floor(this.#saidMs + this.#clock.monotonicMs() - this.#atMs);
   }
 }

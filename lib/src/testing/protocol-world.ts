@@ -93,9 +93,8 @@ export class InvariantBroken extends Error {
 export function firstWorld({ plan, faults }: Setting): World {
   const state = start(plan, 0);
   const strays = plan.pattern === 'tcc' ? plan.branches.filter((spec) => spec.try === undefined) : [];
-  const names = branches(plan, state).map(
-    ({ branch }) => [branch, { forward: 'open', ending: 'open' }] as const,
-  );
+  const producer = plan.pattern === 'message' && plan.check !== undefined ? [producerBranch] : [];
+  const names = new Set([...producer, ...branches(plan, state).map(({ branch }) => branch)]);
   return {
     state,
     saved: state,
@@ -104,7 +103,7 @@ export function firstWorld({ plan, faults }: Setting): World {
     // The initiator of a TCC calls some tries itself.
     strays: strays.map(({ name }): Ask => ({ branch: name, op: 'try' })),
     echoes: [],
-    ledger: Object.fromEntries(names),
+    ledger: Object.fromEntries([...names].map((name) => [name, { forward: 'open', ending: 'open' }])),
     left: faults,
     decided: 'none',
     forced: false,
@@ -365,6 +364,8 @@ function faultMoves(setting: Setting, world: World): readonly Move[] {
       },
     });
   }
+  // The timer of a wake that nothing asks for any more: what it tells changes nothing.
+  if (left.duplicates > 0) found.push(telling(setting, world, { kind: 'clock', at: 1_000 }, false));
   for (const echo of echoes) {
     const { answer } = echo;
     if (answer === undefined) continue;

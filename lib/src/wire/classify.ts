@@ -9,6 +9,7 @@
  */
 import type { Op, Outcome } from '../core/outcome.ts';
 import { isJsonObject, type Json } from '../util/json.ts';
+import { planted } from '../util/planted-bug.ts';
 import { barrierHeader, barrierStored, headerValue, type IncomingHeaders } from './headers.ts';
 import { jsonDepthMax, parseJson, type JsonLimits } from './json.ts';
 
@@ -45,6 +46,7 @@ export interface ClassifyContext {
 export function classify(reply: RawReply, context: ClassifyContext): Classified {
   if (reply.kind === 'failed') {
     const reason = oneLine(`${reply.failure}: ${reply.detail}`);
+    if (planted('silence-is-a-refusal')) return { outcome: { kind: 'refused', reason }, repeatable: false };
     return { outcome: unknown(reason, misconfiguredFailures.has(reply.failure)), repeatable: false };
   }
   const outcome = meaningOf(reply.status)(reply, context);
@@ -64,7 +66,8 @@ type Response = Extract<RawReply, { readonly kind: 'response' }>;
 type Meaning = (reply: Response, context: ClassifyContext) => Outcome;
 
 const transient: Meaning = ({ status }) => unknown(`answered ${status}`);
-const misconfigured: Meaning = ({ status }) => unknown(`answered ${status}`, true);
+const misconfigured: Meaning = ({ status }, { op }) =>
+  planted('gone-is-done') && phaseOf(op) === 2 ? { kind: 'done' } : unknown(`answered ${status}`, true);
 const askLater: Meaning = (reply, context) => ({
   ...unknown(`answered ${reply.status}`),
   ...retryAfterOf(reply, context),
@@ -73,13 +76,12 @@ const askLater: Meaning = (reply, context) => ({
 const byStatus: Readonly<Record<number, Meaning>> = {
   // A proxy's or server's own patience ended; that is no fault of the address.
   408: transient,
-  409: (reply, { op }) =>
-    phaseOf(op) === 1
-      ? { kind: 'refused', reason: reasonOf(reply) }
-      : {
-          ...unknown(`answered 409 to ${op}, which follows a decision and may not be refused: ${reasonOf(reply)}`),
-          contrary: true,
-        },
+  409: (reply, { op }) => {
+    if (phaseOf(op) === 1) return { kind: 'refused', reason: reasonOf(reply) };
+    if (planted('conflict-is-done')) return { kind: 'done' };
+    const reason = `answered 409 to ${op}, which follows a decision and may not be refused: ${reasonOf(reply)}`;
+    return { ...unknown(reason), contrary: true };
+  },
   425: (reply, context) => ({ kind: 'ongoing', ...retryAfterOf(reply, context) }),
   429: askLater,
   503: askLater,
@@ -104,7 +106,7 @@ const misconfiguredFailures: ReadonlySet<string> = new Set(['blocked-address']);
 
 /** C1 */
 function done({ status, headers, body }: Response): Outcome {
-  if (status === 204 || body === '') return { kind: 'done' };
+  if (status === 204 || body === '' || planted('garbage-is-done')) return { kind: 'done' };
   const encoding = headerValue(headers, 'content-encoding');
   if (encoding !== undefined && encoding !== 'identity')
     return unknown(`answered ${status} with an encoded body`);

@@ -22,6 +22,7 @@ import {
   type WriteOutcome,
 } from '../../engine/ports.ts';
 import { SettleError } from '../../util/errors.ts';
+import { planted } from '../../util/planted-bug.ts';
 
 export interface MemoryStoreOptions {
   /**
@@ -144,7 +145,8 @@ class MemoryStore implements Store {
     }
     due.sort((a, b) => a.dueAtMs - b.dueAtMs || a.row.sequence - b.row.sequence);
     return due.slice(0, limit).map(({ row }) => {
-      const stored = { ...row.stored, epoch, revision: row.stored.revision + 1 };
+      const fence = planted('claim-without-epoch') ? {} : { epoch, revision: row.stored.revision + 1 };
+      const stored = { ...row.stored, ...fence };
       this.#rows.set(stored.gid, { ...row, stored });
       return { ...stored, claimedFrom: row.stored.epoch };
     });
@@ -180,7 +182,7 @@ class MemoryStore implements Store {
     const row = this.#rows.get(write.gid);
     const { gid, status, stuck, progress, dueAtMs } = write;
     if (write.kind === 'insert') {
-      if (row !== undefined) return exists;
+      if (row !== undefined && !planted('insert-replaces')) return exists;
       const { pattern, name, plan, epoch, createdAtMs } = write;
       const sequence = ++this.#sequence;
       this.#order.push({ sequence, gid });
@@ -203,7 +205,9 @@ class MemoryStore implements Store {
       });
       return written;
     }
-    if (row?.stored.revision !== write.revision || row.stored.epoch !== write.epoch) return lost;
+    if (row === undefined) return lost;
+    const isMet = row.stored.revision === write.revision && row.stored.epoch === write.epoch;
+    if (!isMet && !planted('write-without-condition')) return lost;
     this.#put({
       sequence: row.sequence,
       stored: {
