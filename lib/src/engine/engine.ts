@@ -413,7 +413,7 @@ class TheEngine implements Engine {
       } finally {
         runner.leaveUntouched();
       }
-      if (runner.hasLeft) return runner;
+      if (runner.hasLeft || planted('decision-not-awaited')) return runner;
       await this.#settled(runner);
       if (runner.standing !== 'lost') return runner;
       // Its owner wrote at the same time, maybe only that it has nothing to do. What is legal is looked at afresh.
@@ -613,7 +613,7 @@ function differenceOf(a: Plan | TccBranchDefinition, b: Plan | TccBranchDefiniti
 /** The same gid may only mean the same transaction; the error names where the two first differ. */
 function refuseOther(gid: Gid, present: Plan, submitted: Plan): void {
   const difference = differenceOf(present, submitted);
-  if (difference === undefined) return;
+  if (difference === undefined || planted('accept-another-body')) return;
   throw new SettleError('gid_conflict', `${gid} was submitted before with another definition; they differ at ${difference}`, {
     gid,
     next: 'Use a new gid for a new transaction, or send the same definition again',
