@@ -11,6 +11,8 @@ interface World {
   readonly shop: Destination;
   /** The names of the calls that have started. */
   readonly started: string[];
+  /** The names of those that were sent away, and for how long. */
+  readonly postponed: (readonly [string, number])[];
   enter(...names: readonly string[]): void;
 }
 
@@ -20,14 +22,16 @@ function world(limits: Partial<EngineLimits> = {}): World {
   const destinations = new Destinations(clock, (event) => events.push(event), { ...engineLimits, ...limits });
   const shop = destinations.of('http://shop');
   const started: string[] = [];
+  const postponed: (readonly [string, number])[] = [];
   return {
-    clock,
-    events,
-    destinations,
-    shop,
-    started,
+    ...{ clock, events, destinations, shop, started, postponed },
     enter(...names) {
-      for (const name of names) shop.enter(() => started.push(name));
+      for (const name of names) {
+        shop.enter({
+          start: () => started.push(name),
+          postpone: (pauseMs) => postponed.push([name, pauseMs]),
+        });
+      }
     },
   };
 }
@@ -49,24 +53,25 @@ describe('the concurrency limit of a destination', () => {
   it('lets nobody overtake those who wait', () => {
     const at = world({ callsPerDestinationMax: 1 });
     at.enter('a', 'b');
-    at.shop.enter(() => at.started.push('c'));
     at.shop.ended('answered');
+    at.enter('c');
     expect(at.started).toEqual(['a', 'b']);
   });
 
   it('gives a turn that was not used to the next one', () => {
     const at = world({ callsPerDestinationMax: 1 });
     at.enter('a');
-    at.shop.enter(() => at.shop.skipped());
+    at.shop.enter({ start: () => at.shop.skipped(), postpone: () => undefined });
     at.enter('c');
     at.shop.ended('answered');
     expect(at.started).toEqual(['a', 'c']);
   });
 
   it('does not run out of stack when tens of thousands give their turn back', () => {
-    const at = world({ callsPerDestinationMax: 1 });
+    const at = world({ callsPerDestinationMax: 1, callsWaitingMax: 100_000 });
     at.enter('a');
-    for (let i = 0; i < 50_000; i++) at.shop.enter(() => at.shop.skipped());
+    for (let i = 0; i < 50_000; i++)
+      at.shop.enter({ start: () => at.shop.skipped(), postpone: () => undefined });
     at.enter('z');
     at.shop.ended('answered');
     expect(at.started).toEqual(['a', 'z']);
@@ -75,8 +80,19 @@ describe('the concurrency limit of a destination', () => {
   it('holds up no other destination', () => {
     const at = world({ callsPerDestinationMax: 1 });
     at.enter('a', 'b');
-    at.destinations.of('http://bank').enter(() => at.started.push('elsewhere'));
+    at.destinations
+      .of('http://bank')
+      .enter({ start: () => at.started.push('elsewhere'), postpone: () => undefined });
     expect(at.started).toEqual(['a', 'elsewhere']);
+  });
+
+  it('sends away whoever comes when as many wait as may', () => {
+    const at = world({ callsPerDestinationMax: 1, callsWaitingMax: 2, circuitPauseMaxMs: 9_000 });
+    at.enter('a', 'b', 'c', 'd');
+    expect(at.postponed).toEqual([['d', 9_000]]);
+    at.shop.ended('answered');
+    at.enter('e');
+    expect(at.postponed).toHaveLength(1);
   });
 });
 
@@ -101,29 +117,46 @@ describe('the circuit of a destination', () => {
     expect(circuits(opened())).toEqual(['open']);
   });
 
+  it('sends away all who wait, and all who come, for the rest of its pause', async () => {
+    const at = world({ ...limits, callsPerDestinationMax: 3 });
+    at.enter('a', 'b', 'c', 'waits');
+    for (let i = 0; i < 2; i++) at.shop.ended('silent');
+    at.shop.ended('silent');
+    await at.clock.advance(200);
+    at.enter('comes');
+    expect(at.postponed).toEqual([['comes', 300]]);
+    expect(circuits(at)).toEqual(['open']);
+  });
+
   it('lets one call find out after its pause, and all others when that one is answered', async () => {
     const at = opened();
-    at.enter('d', 'e', 'f');
     await at.clock.advance(499);
-    expect(at.started).toEqual(['a', 'b', 'c']);
+    at.enter('d');
+    expect(at.postponed).toEqual([['d', 1]]);
     await at.clock.advance(1);
+    at.enter('d', 'e', 'f');
     expect(at.started).toEqual(['a', 'b', 'c', 'd']);
     at.shop.ended('answered');
     expect(at.started).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
     expect(circuits(at)).toEqual(['open', 'closed']);
   });
 
-  it('doubles its pause up to a limit for as long as nobody answers', async () => {
+  it('doubles its pause up to a limit for as long as nobody answers, and sends away who waited for the answer', async () => {
     const at = opened();
-    at.enter('1', '2', '3', '4');
     const pauses: number[] = [];
-    for (let before = at.started.length, openedMs = 0; pauses.length < 4; before++) {
-      while (at.started.length === before) await at.clock.advance(1);
+    for (let openedMs = 0; pauses.length < 4; openedMs = at.clock.monotonicMs()) {
+      for (const before = at.started.length; ; await at.clock.advance(1)) {
+        at.enter('probe');
+        if (at.started.length > before) break;
+      }
+      at.enter('waits');
       pauses.push(at.clock.monotonicMs() - openedMs);
-      openedMs = at.clock.monotonicMs();
       at.shop.ended('silent');
     }
     expect(pauses).toEqual([500, 1_000, 1_500, 1_500]);
+    expect(at.postponed.filter(([name]) => name === 'waits').map(([, ms]) => ms)).toEqual([
+      1_000, 1_500, 1_500, 1_500,
+    ]);
   });
 
   it('closes when a call that left before it opened is answered after all', () => {

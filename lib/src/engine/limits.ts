@@ -14,6 +14,8 @@ export interface EngineLimits {
   readonly callTimeoutMs: number;
   /** Calls under way to one destination. Default 256. */
   readonly callsPerDestinationMax: number;
+  /** Calls that wait for one destination; what comes beyond is postponed, and leaves memory meanwhile. Default 5,000. */
+  readonly callsWaitingMax: number;
   /** Calls in a row without an answer that open a destination's circuit. Default 20. */
   readonly circuitFailures: number;
   /** Milliseconds of the first pause of an open circuit; doubles up to `circuitPauseMaxMs`. Default 500. */
@@ -49,6 +51,7 @@ export const engineLimits: EngineLimits = {
   writesWaitingMax: 20_000,
   callTimeoutMs: 10_000,
   callsPerDestinationMax: 256,
+  callsWaitingMax: 5_000,
   circuitFailures: 20,
   circuitPauseMs: 500,
   circuitPauseMaxMs: 15_000,

@@ -345,12 +345,20 @@ export class Runner {
     this.#turns.set(effect.branch, turn);
     const destination = this.#world.destinations.of(this.#world.caller.destinationOf(effect.address));
     let waited = false;
-    destination.enter(() => {
-      // While it waited, the gate may have closed, or the decision may have changed.
-      if (!waited || (this.#mayLeave() && this.#isWanted(effect))) return this.#call(effect, turn, destination);
-      this.#turns.delete(effect.branch);
-      destination.skipped();
-      this.pump();
+    destination.enter({
+      start: () => {
+        // While it waited, the gate may have closed, or the decision may have changed.
+        if (!waited || (this.#mayLeave() && this.#isWanted(effect))) return this.#call(effect, turn, destination);
+        this.#turns.delete(effect.branch);
+        destination.skipped();
+        this.pump();
+      },
+      postpone: (pauseMs) => {
+        this.#turns.delete(effect.branch);
+        // Spread over as long again, lest all come back at once.
+        this.#pauseFor(effect.branch, pauseMs * (1 + this.#world.random.next()));
+        if (waited) this.pump();
+      },
     });
     waited = true;
   }
@@ -416,7 +424,7 @@ export class Runner {
   }
 
   #pause(effect: CallEffect, outcome: Exclude<Outcome, { kind: 'done' }>): void {
-    const { limits, random, clock, observe, storeClock } = this.#world;
+    const { limits, random, observe } = this.#world;
     const { branch, op, attempts, retry } = effect;
     if (attempts === 0 && isContrary(op, outcome)) {
       const reason = 'reason' in outcome ? outcome.reason : '';
@@ -427,6 +435,13 @@ export class Runner {
       outcome.kind === 'ongoing'
         ? (outcome.retryAfterMs ?? limits.ongoingPauseMs)
         : retryDelayMs(retry, attempts + 1, random, outcome.kind === 'unknown' ? outcome.retryAfterMs : undefined);
+    this.#pauseFor(branch, delayMs);
+  }
+
+  #pauseFor(branch: string, delayMs: number): void {
+    // One that left needs no call any more.
+    if (this.#standing !== 'owned') return;
+    const { clock, storeClock } = this.#world;
     const cancel = clock.schedule(delayMs, () => {
       crashPoint('runner.retry', 'before');
       this.#pauses.delete(branch);
