@@ -27,11 +27,19 @@ import type {
 } from '../core/coordinator.ts';
 import { isBranchName, type Gid } from '../core/ids.ts';
 import { whyIllegalHere } from '../core/legal.ts';
-import { branches, isTerminal, planOf, type Plan, type State, type TransactionView } from '../core/patterns.ts';
+import {
+  branches,
+  isTerminal,
+  planOf,
+  type Plan,
+  type State,
+  type TransactionView,
+} from '../core/patterns.ts';
 import type { Event } from '../core/protocol.ts';
 import { specsOf, untried } from '../core/tcc.ts';
 import { planTccBranches, type TccBranchDefinition } from '../core/tcc-plan.ts';
 import { assert } from '../util/assert.ts';
+import { crashPoint } from '../util/crash-point.ts';
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { firstDifference } from '../util/json.ts';
 import { planted } from '../util/planted-bug.ts';
@@ -41,7 +49,16 @@ import { GroupCommit, type Written } from './group-commit.ts';
 import { LeaseKeeper } from './lease.ts';
 import { engineLimits, type EngineLimits } from './limits.ts';
 import { periodic, type Periodic } from './periodic.ts';
-import type { BranchCaller, ClaimedTransaction, Clock, Ids, Observer, Random, Store, StoredTransaction } from './ports.ts';
+import type {
+  BranchCaller,
+  ClaimedTransaction,
+  Clock,
+  Ids,
+  Observer,
+  Random,
+  Store,
+  StoredTransaction,
+} from './ports.ts';
 import { readStored } from './read-stored.ts';
 import { Runner, type RunnerWorld } from './runner.ts';
 import { StoreClock } from './store-clock.ts';
@@ -158,14 +175,18 @@ class TheEngine implements Engine {
   async #stop(): Promise<void> {
     this.#phase = 'draining';
     const background = Promise.all([this.#claims?.stop(), this.#prunes?.stop()]);
+    crashPoint('engine.drain', 'before');
     await this.#drained();
+    crashPoint('engine.drain', 'after');
     for (const runner of this.#runners.values()) runner.abortCalls();
     // A store that does not answer holds nobody up: what it has not taken is claimed from us once our lease ends.
     const untilMs = this.#clock.monotonicMs() + this.#limits.drainMs;
+    crashPoint('engine.hand-over', 'before');
     await this.#handedOver(untilMs);
+    crashPoint('engine.hand-over', 'after');
     await this.#endsBefore(untilMs, Promise.all([background, this.#writes.idle()]));
     this.#phase = 'stopped';
-    for (const runner of [...this.#runners.values()]) runner.lose();
+    for (const runner of this.#runners.values()) runner.lose();
     this.#world.destinations.close();
     await this.#endsBefore(untilMs, this.#lease.stop());
   }
@@ -206,9 +227,13 @@ class TheEngine implements Engine {
 
   async submitMany(requests: readonly SubmitRequest[]): Promise<readonly SubmitOutcome[]> {
     if (requests.length > submitManyMax) {
-      throw new SettleError('limit_exceeded', `${requests.length} submits at once; at most ${submitManyMax}`, {
-        next: 'Send them in smaller batches',
-      });
+      throw new SettleError(
+        'limit_exceeded',
+        `${requests.length} submits at once; at most ${submitManyMax}`,
+        {
+          next: 'Send them in smaller batches',
+        },
+      );
     }
     // One turn of the event loop, so one group commit (D6).
     return Promise.all(
@@ -221,7 +246,11 @@ class TheEngine implements Engine {
     );
   }
 
-  async register(gid: Gid, added: readonly TccBranchDefinition[], options: WaitOptions = {}): Promise<TransactionView> {
+  async register(
+    gid: Gid,
+    added: readonly TccBranchDefinition[],
+    options: WaitOptions = {},
+  ): Promise<TransactionView> {
     const runner = await this.#decide(gid, (runner) => {
       const { plan, state } = runner;
       if (plan.pattern !== 'tcc' || state.kind !== 'trying') throw illegal(runner, 'register');
@@ -242,7 +271,8 @@ class TheEngine implements Engine {
   async commit(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
     const runner = await this.#decide(gid, (runner) => {
       const { plan, state } = runner;
-      if (plan.pattern === 'saga' || isGoingBack(state) || state.kind === 'forgotten') throw illegal(runner, 'commit');
+      if (plan.pattern === 'saga' || isGoingBack(state) || state.kind === 'forgotten')
+        throw illegal(runner, 'commit');
       // A repeated commit, its answer having been lost, is no error.
       if (state.kind !== 'trying' && state.kind !== 'prepared') return;
       const open = plan.pattern === 'tcc' && state.kind === 'trying' ? untried(plan, state) : [];
@@ -257,7 +287,8 @@ class TheEngine implements Engine {
       const { action, reason, actor } = request;
       // A repeated abort, its answer having been lost, is no error.
       if (action === 'abort' && isGoingBack(runner.state)) return;
-      const why = whyIllegalHere(action, runner.plan, runner.state, request.branch) ?? whyNotForgotten(runner, request);
+      const why =
+        whyIllegalHere(action, runner.plan, runner.state, request.branch) ?? whyNotForgotten(runner, request);
       if (why !== undefined) throw illegal(runner, action, why);
       runner.tell(this.#eventOf(request), { action, reason, actor });
     });
@@ -266,7 +297,8 @@ class TheEngine implements Engine {
 
   async get(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
     const runner = this.#runners.get(gid);
-    if (runner !== undefined && runner.standing !== 'inserting') return this.#ended(runner, options, 'history');
+    if (runner !== undefined && runner.standing !== 'inserting')
+      return this.#ended(runner, options, 'history');
     return this.#poll(gid, options);
   }
 
@@ -281,8 +313,13 @@ class TheEngine implements Engine {
   /** Admission control: refuses what it could not hold, before anything is stored. */
   #admit(gid: Gid | undefined): void {
     if (this.#phase !== 'running') {
-      const next = 'Ask again with the same gid; another coordinator, or this one after its restart, will answer';
-      throw new SettleError('shutting_down', `the coordinator is ${this.#phase}`, { gid, next, retryAfterMs: 1_000 });
+      const next =
+        'Ask again with the same gid; another coordinator, or this one after its restart, will answer';
+      throw new SettleError('shutting_down', `the coordinator is ${this.#phase}`, {
+        gid,
+        next,
+        retryAfterMs: 1_000,
+      });
     }
     const { transactionsMax, writesWaitingMax } = this.#limits;
     if (this.#runners.size >= transactionsMax || this.#writes.waiting >= writesWaitingMax) {
@@ -303,8 +340,10 @@ class TheEngine implements Engine {
 
   #begin(gid: Gid, plan: Plan): { readonly runner: Runner; readonly written: Promise<Written> } {
     const { promise: written, resolve } = Promise.withResolvers<Written>();
+    crashPoint('engine.begin', 'before');
     const runner = Runner.begin(this.#world, gid, plan, resolve);
     this.#runners.set(gid, runner);
+    crashPoint('engine.begin', 'after');
     return { runner, written };
   }
 
@@ -407,9 +446,11 @@ class TheEngine implements Engine {
     for (let attempt = 1; ; attempt++) {
       const runner = await this.#own(gid);
       // It may have left since, with whom we waited for it together: what it is told now would be lost.
-      if (runner.hasLeft) continue;
+      if (runner.hasLeft()) continue;
       try {
+        crashPoint('engine.decide', 'before');
         decide(runner);
+        crashPoint('engine.decide', 'after');
       } finally {
         runner.leaveUntouched();
       }
@@ -449,7 +490,9 @@ class TheEngine implements Engine {
         await this.#claiming;
         continue;
       }
+      crashPoint('engine.adopt', 'before');
       const runner = Runner.resume(this.#world, stored, { claimed, complete: stored.epoch === 0 });
+      crashPoint('engine.adopt', 'after');
       if (runner === undefined) throw unreadable(gid, 'it was written by another version');
       if (runner.standing !== 'ended') this.#runners.set(gid, runner);
       return runner;
@@ -463,9 +506,15 @@ class TheEngine implements Engine {
 
   async #claim(): Promise<'again' | 'later'> {
     const { claimBatch, recoveringMax, transactionsMax } = this.#limits;
-    const room = Math.min(claimBatch, recoveringMax - this.#recovered.size, transactionsMax - this.#runners.size);
+    const room = Math.min(
+      claimBatch,
+      recoveringMax - this.#recovered.size,
+      transactionsMax - this.#runners.size,
+    );
     if (room <= 0 || !this.#lease.isLive()) return 'later';
+    crashPoint('engine.claim', 'before');
     const claiming = this.#store.claim(this.#lease.epoch, room).then((claimed) => {
+      crashPoint('engine.claim', 'after');
       for (const stored of claimed) this.#takeOver(stored);
       return claimed.length;
     });
@@ -474,6 +523,7 @@ class TheEngine implements Engine {
   }
 
   #takeOver(stored: ClaimedTransaction): void {
+    crashPoint('engine.take-over', 'before');
     const runner = Runner.resume(this.#world, stored, { claimed: true, complete: stored.claimedFrom === 0 });
     if (runner === undefined) return this.#putBack(stored);
     // One that is here rests on an older revision.
@@ -481,12 +531,16 @@ class TheEngine implements Engine {
     this.#runners.set(stored.gid, runner);
     this.#recovered.add(runner);
     runner.pump();
+    crashPoint('engine.take-over', 'after');
   }
 
   /** D8: as it was, for a coordinator that can read it; it would be out of reach while ours lives. */
   #putBack({ gid, status, stuck, progress, revision, epoch }: StoredTransaction): void {
     const dueAtMs = this.#storeClock.nowMs() + unreadablePauseMs;
-    this.#writes.write({ kind: 'update', gid, status, stuck, progress, dueAtMs, revision, epoch, nextEpoch: 0 }, () => undefined);
+    this.#writes.write(
+      { kind: 'update', gid, status, stuck, progress, dueAtMs, revision, epoch, nextEpoch: 0 },
+      () => undefined,
+    );
   }
 
   #leftMemory(runner: Runner): void {
@@ -504,7 +558,9 @@ class TheEngine implements Engine {
   async #prune(): Promise<'again' | 'later'> {
     const { retentionMs, retentionMax, pruneBatch } = this.#limits;
     const finishedBeforeMs = this.#storeClock.nowMs() - retentionMs;
+    crashPoint('engine.prune', 'before');
     const pruned = await this.#store.prune({ finishedBeforeMs, keepMax: retentionMax, limit: pruneBatch });
+    crashPoint('engine.prune', 'after');
     return pruned === pruneBatch ? 'again' : 'later';
   }
 
@@ -513,7 +569,11 @@ class TheEngine implements Engine {
     try {
       return await work();
     } catch (error) {
-      this.#observe({ kind: 'alarm', code: 'store_unavailable', message: `${what} failed: ${messageOf(error)}` });
+      this.#observe({
+        kind: 'alarm',
+        code: 'store_unavailable',
+        message: `${what} failed: ${messageOf(error)}`,
+      });
       return 'later';
     }
   }
@@ -563,7 +623,10 @@ class TheEngine implements Engine {
 }
 
 /** The second confirmation (G4): whoever forgets a transaction has named what stays unresolved. */
-function whyNotForgotten({ plan, state }: Runner, { action, unresolved: named = [] }: ActionRequest): string | undefined {
+function whyNotForgotten(
+  { plan, state }: Runner,
+  { action, unresolved: named = [] }: ActionRequest,
+): string | undefined {
   if (action !== 'forget') return undefined;
   const missing = unresolved(plan, state).filter((branch) => !named.includes(branch));
   return missing.length === 0 ? undefined : `name every unresolved branch; not named: ${missing.join(', ')}`;
@@ -575,9 +638,12 @@ function unresolved(plan: Plan, state: State): readonly string[] {
 }
 
 function isOpen(runner: Runner, names: ReadonlySet<string>): boolean {
-  return runner.view().branches.some(
-    ({ branch, op, status }) => names.has(branch) && op === 'try' && (status === 'waiting' || status === 'called'),
-  );
+  return runner
+    .view()
+    .branches.some(
+      ({ branch, op, status }) =>
+        names.has(branch) && op === 'try' && (status === 'waiting' || status === 'called'),
+    );
 }
 
 /** Losing an event changes nothing, so neither does a listener that throws. */
@@ -599,7 +665,8 @@ function viewOf(stored: StoredTransaction): TransactionView {
   const { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs } = stored;
   const summary = { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs };
   const decoded = readStored(stored);
-  if (decoded.kind === 'unreadable') return { ...summary, reason: `unreadable here: ${decoded.reason}`, branches: [] };
+  if (decoded.kind === 'unreadable')
+    return { ...summary, reason: `unreadable here: ${decoded.reason}`, branches: [] };
   const { state, history } = decoded.progress;
   const reason = 'reason' in state ? { reason: state.reason } : {};
   return { ...summary, ...reason, branches: branches(decoded.plan, state), history };
@@ -614,15 +681,22 @@ function differenceOf(a: Plan | TccBranchDefinition, b: Plan | TccBranchDefiniti
 function refuseOther(gid: Gid, present: Plan, submitted: Plan): void {
   const difference = differenceOf(present, submitted);
   if (difference === undefined || planted('accept-another-body')) return;
-  throw new SettleError('gid_conflict', `${gid} was submitted before with another definition; they differ at ${difference}`, {
-    gid,
-    next: 'Use a new gid for a new transaction, or send the same definition again',
-  });
+  throw new SettleError(
+    'gid_conflict',
+    `${gid} was submitted before with another definition; they differ at ${difference}`,
+    {
+      gid,
+      next: 'Use a new gid for a new transaction, or send the same definition again',
+    },
+  );
 }
 
 function illegal({ gid, state }: Runner, action: string, why = `it is ${state.kind}`): SettleError {
   const what = `${action} is not possible while ${gid} is ${state.kind}: ${why}`;
-  return new SettleError('illegal_action', what, { gid, next: 'Read its state and choose an action that is legal in it' });
+  return new SettleError('illegal_action', what, {
+    gid,
+    next: 'Read its state and choose an action that is legal in it',
+  });
 }
 
 function leaseLost(gid: Gid): SettleError {

@@ -22,7 +22,16 @@ import type { Destination, Destinations } from './destinations.ts';
 import type { GroupCommit, Written } from './group-commit.ts';
 import { withEntry } from './history.ts';
 import type { EngineLimits } from './limits.ts';
-import type { BranchCaller, CallReply, Clock, Observer, Random, Store, StoredTransaction, Write } from './ports.ts';
+import type {
+  BranchCaller,
+  CallReply,
+  Clock,
+  Observer,
+  Random,
+  Store,
+  StoredTransaction,
+  Write,
+} from './ports.ts';
 import { readStored } from './read-stored.ts';
 import { retryDelayMs } from './retry.ts';
 import type { StoreClock } from './store-clock.ts';
@@ -113,7 +122,14 @@ export class Runner {
   #rest: (() => void) | undefined;
   readonly #watchers = new Set<() => void>();
 
-  private constructor(world: RunnerWorld, standing: Standing, gid: Gid, plan: Plan, progress: Progress, times: Times) {
+  private constructor(
+    world: RunnerWorld,
+    standing: Standing,
+    gid: Gid,
+    plan: Plan,
+    progress: Progress,
+    times: Times,
+  ) {
     this.#world = world;
     this.#standing = standing;
     this.gid = gid;
@@ -137,7 +153,15 @@ export class Runner {
     const fields = runner.#fields(progress, createdAtMs);
     crashPoint('runner.insert', 'before');
     runner.#send({
-      write: { kind: 'insert', ...fields, pattern, name, plan: encodePlan(plan), epoch: world.epoch(), createdAtMs },
+      write: {
+        kind: 'insert',
+        ...fields,
+        pattern,
+        name,
+        plan: encodePlan(plan),
+        epoch: world.epoch(),
+        createdAtMs,
+      },
       next: progress,
       gate: true,
       done: inserted,
@@ -165,7 +189,14 @@ export class Runner {
     const progress = planted('recover-from-the-start')
       ? { ...decoded.progress, state: start(decoded.plan, stored.createdAtMs) }
       : decoded.progress;
-    const runner = new Runner(world, claimed ? 'owned' : 'adopting', stored.gid, decoded.plan, progress, stored);
+    const runner = new Runner(
+      world,
+      claimed ? 'owned' : 'adopting',
+      stored.gid,
+      decoded.plan,
+      progress,
+      stored,
+    );
     runner.#owner = stored.epoch;
     runner.#stuck = runner.#stuckTold = stored.stuck;
     if (isTerminal(decoded.progress.state)) {
@@ -186,7 +217,7 @@ export class Runner {
   }
 
   /** Somebody else drives it, or will. */
-  get hasLeft(): boolean {
+  hasLeft(): boolean {
     return this.#standing === 'lost' || this.#standing === 'given-back';
   }
 
@@ -212,7 +243,8 @@ export class Runner {
 
   /** What may be told to others: never a decision that is not durable yet. */
   view(detail: 'branches' | 'history' = 'branches'): TransactionView {
-    const { state, history } = this.isSettled || this.#isGivingBack || planted('tell-before-sync') ? this.#now : this.#durable;
+    const { state, history } =
+      this.isSettled || this.#isGivingBack || planted('tell-before-sync') ? this.#now : this.#durable;
     const reason = 'reason' in state ? { reason: state.reason } : {};
     const view: TransactionView = {
       gid: this.gid,
@@ -231,7 +263,12 @@ export class Runner {
   /** Only what holds no decision that is not durable is given back; until that is written nothing was told since. */
   get #isGivingBack(): boolean {
     const write = this.#saving?.write;
-    return this.#unsaved === 'nothing' && this.#standing === 'owned' && write?.kind === 'update' && write.nextEpoch === 0;
+    return (
+      this.#unsaved === 'nothing' &&
+      this.#standing === 'owned' &&
+      write?.kind === 'update' &&
+      write.nextEpoch === 0
+    );
   }
 
   /** Calls back when {@link view} may say something new, and when the standing changes. Returns what ends it. */
@@ -321,7 +358,12 @@ export class Runner {
     const stuck = stuckBranches(this.plan, this.#now.state);
     if (stuck.length > 0 && !this.#stuck) {
       const what = stuck.map(({ branch, op, reason = '' }) => `${branch} (${op}) ${reason}`).join('; ');
-      this.#world.observe({ kind: 'alarm', code: 'stuck', gid: this.gid, message: `${this.gid} is stuck: ${what}` });
+      this.#world.observe({
+        kind: 'alarm',
+        code: 'stuck',
+        gid: this.gid,
+        message: `${this.gid} is stuck: ${what}`,
+      });
     }
     this.#stuck = stuck.length > 0;
   }
@@ -348,7 +390,8 @@ export class Runner {
     destination.enter({
       start: () => {
         // While it waited, the gate may have closed, or the decision may have changed.
-        if (!waited || (this.#mayLeave() && this.#isWanted(effect))) return this.#call(effect, turn, destination);
+        if (!waited || (this.#mayLeave() && this.#isWanted(effect)))
+          return this.#call(effect, turn, destination);
         this.#turns.delete(effect.branch);
         destination.skipped();
         this.pump();
@@ -373,7 +416,9 @@ export class Runner {
     const { branch, op, address, payload, attempts } = effect;
     const { clock, caller, limits, storeClock } = this.#world;
     const answered = (reply: CallReply, durationMs: number): void => {
-      destination.ended(reply.outcome.kind === 'unknown' && !reply.outcome.misconfigured ? 'silent' : 'answered');
+      destination.ended(
+        reply.outcome.kind === 'unknown' && !reply.outcome.misconfigured ? 'silent' : 'answered',
+      );
       this.#answered(effect, reply, durationMs);
     };
     this.#apply({ kind: 'sent', at: storeClock.nowMs(), branch, op }, 'nothing');
@@ -384,7 +429,15 @@ export class Runner {
     turn.abort = new AbortController();
     const startedMs = clock.monotonicMs();
     const timeoutMs = this.plan.callTimeoutMs ?? limits.callTimeoutMs;
-    const call = { gid: this.gid, branch, op, address, payload: payload.value, attempt: attempts + 1, timeoutMs };
+    const call = {
+      gid: this.gid,
+      branch,
+      op,
+      address,
+      payload: payload.value,
+      attempt: attempts + 1,
+      timeoutMs,
+    };
     crashPoint('runner.call', 'before');
     const replied = caller.call(call, turn.abort.signal);
     crashPoint('runner.call', 'after');
@@ -393,7 +446,10 @@ export class Runner {
       (error: unknown) => {
         const message = `the caller broke its promise never to reject: ${messageOf(error)}`;
         this.#world.observe({ kind: 'alarm', code: 'internal', gid: this.gid, message });
-        answered({ outcome: { kind: 'unknown', reason: message }, repeatable: false }, clock.monotonicMs() - startedMs);
+        answered(
+          { outcome: { kind: 'unknown', reason: message }, repeatable: false },
+          clock.monotonicMs() - startedMs,
+        );
       },
     );
   }
@@ -404,7 +460,16 @@ export class Runner {
     this.#turns.delete(branch);
     const attempt = effect.attempts + 1;
     const detail = outcome.kind === 'refused' || outcome.kind === 'unknown' ? outcome.reason : undefined;
-    this.#world.observe({ kind: 'call', gid: this.gid, branch, op, attempt, outcome: outcome.kind, detail, durationMs });
+    this.#world.observe({
+      kind: 'call',
+      gid: this.gid,
+      branch,
+      op,
+      attempt,
+      outcome: outcome.kind,
+      detail,
+      durationMs,
+    });
     if (this.#standing !== 'owned') return;
     const at = this.#world.storeClock.nowMs();
     const entry = { kind: 'call', atMs: at, branch, op, attempt, outcome: outcome.kind } as const;
@@ -434,7 +499,12 @@ export class Runner {
     const delayMs =
       outcome.kind === 'ongoing'
         ? (outcome.retryAfterMs ?? limits.ongoingPauseMs)
-        : retryDelayMs(retry, attempts + 1, random, outcome.kind === 'unknown' ? outcome.retryAfterMs : undefined);
+        : retryDelayMs(
+            retry,
+            attempts + 1,
+            random,
+            outcome.kind === 'unknown' ? outcome.retryAfterMs : undefined,
+          );
     this.#pauseFor(branch, delayMs);
   }
 
@@ -496,7 +566,10 @@ export class Runner {
     crashPoint('runner.save', 'after');
   }
 
-  #fields(next: Progress, dueAtMs: number): Omit<Write & { kind: 'update' }, 'kind' | 'revision' | 'epoch' | 'nextEpoch'> {
+  #fields(
+    next: Progress,
+    dueAtMs: number,
+  ): Omit<Write & { kind: 'update' }, 'kind' | 'revision' | 'epoch' | 'nextEpoch'> {
     return {
       gid: this.gid,
       status: next.state.kind,
@@ -540,7 +613,8 @@ export class Runner {
     this.#revision++;
     this.#owner = write.kind === 'insert' ? write.epoch : write.nextEpoch;
     this.#updatedAtMs = this.#world.storeClock.nowMs();
-    if (write.kind === 'insert' || before.kind !== next.state.kind || write.stuck !== this.#stuckTold) this.#announce(write);
+    if (write.kind === 'insert' || before.kind !== next.state.kind || write.stuck !== this.#stuckTold)
+      this.#announce(write);
     crashPoint('runner.stands', 'after');
     if (isTerminal(next.state)) return this.#leave('ended');
     if (this.#owner === 0 && this.#unsaved === 'nothing') return this.#leave('given-back');
@@ -586,7 +660,12 @@ export class Runner {
     const { storeClock, clock, limits } = this.#world;
     if (this.#nextDueMs() - storeClock.nowMs() <= limits.residentMs) return;
     const leftMs = this.#heardMs + limits.residentMs - clock.monotonicMs();
-    if (leftMs <= 0 || !hasTheWord(this.#now.state)) return this.#save('give back');
+    if (leftMs <= 0 || !hasTheWord(this.#now.state)) {
+      crashPoint('runner.give-back', 'before');
+      this.#save('give back');
+      crashPoint('runner.give-back', 'after');
+      return;
+    }
     this.#rest ??= clock.schedule(leftMs, () => this.#rested());
     // The initiator may tell another coordinator, which then must see what is tried.
     if (this.#now !== this.#durable) this.#save('keep');
