@@ -24,7 +24,12 @@ function world(limits: Partial<EngineLimits> = {}): World {
   const started: string[] = [];
   const postponed: (readonly [string, number])[] = [];
   return {
-    ...{ clock, events, destinations, shop, started, postponed },
+    clock,
+    events,
+    destinations,
+    shop,
+    started,
+    postponed,
     enter(...names) {
       for (const name of names) {
         shop.enter({

@@ -157,20 +157,15 @@ describe('a stop', () => {
       const world = await engineWorld({ limits: { drainMs: 3_000 } });
       world.participants.on('a/action', () => ongoing());
       await submitted(world, 'a');
-      const whole = {
-        load: world.store.load,
-        renew: world.store.renew,
-        leave: world.store.leave,
-        claim: world.store.claim,
-        prune: world.store.prune,
-      };
       Object.assign(world.store, { load: fault, renew: fault, leave: fault, claim: fault, prune: fault });
       world.store.intercept = fault;
       await world.clock.advance(2_000);
       expect(await stop(world)).toBeLessThan(6_500);
       await world.clock.advance(10_000);
       expect(world.clock.pending).toBe(0);
-      Object.assign(world.store, whole);
+      // What stood before them is the prototype's own.
+      for (const name of ['load', 'renew', 'leave', 'claim', 'prune'] as const)
+        Reflect.deleteProperty(world.store, name);
       world.store.intercept = undefined;
       world.participants.on('a/action', () => done());
       await goesOn(world, 'a/action');

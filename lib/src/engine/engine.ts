@@ -454,7 +454,7 @@ class TheEngine implements Engine {
       } finally {
         runner.leaveUntouched();
       }
-      if (runner.hasLeft || planted('decision-not-awaited')) return runner;
+      if (runner.hasLeft() || planted('decision-not-awaited')) return runner;
       await this.#settled(runner);
       if (runner.standing !== 'lost') return runner;
       // Its owner wrote at the same time, maybe only that it has nothing to do. What is legal is looked at afresh.

@@ -34,7 +34,12 @@ function world(): {
   const group = new GroupCommit({ commit } as Store, clock, storeClock, (event) => events.push(event));
   const outcomes: (readonly [number, Written['kind']])[] = [];
   return {
-    ...{ clock, storeClock, events, commits, group, outcomes },
+    clock,
+    storeClock,
+    events,
+    commits,
+    group,
+    outcomes,
     write: (n) => group.write(writeOf(n), (written) => void outcomes.push([n, written.kind])),
   };
 }
