@@ -2,7 +2,13 @@
  * Two banks, each with a SQLite file and a barrier of its own, behind one HTTP server: the participants whose ledgers
  * judge the coordinator. `payer` is debited, `payee` credited; every change of money is an entry in the bank's ledger.
  */
-import { createServer, type Server } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
 import { handler, Refused, type ParticipantCall } from 'settle/participant';
@@ -30,6 +36,8 @@ export interface Banks {
 export interface BankFaults {
   /** Whether to lose this answer although the effect stands. */
   loseAnswer(): boolean;
+  /** Whether to leave this request unanswered and undone until the coordinator goes away. Default never. */
+  hang?(): boolean;
 }
 
 export const opening = 1_000_000_000;
@@ -37,20 +45,36 @@ export const opening = 1_000_000_000;
 export async function openBanks(folder: string, faults: BankFaults): Promise<Banks> {
   const payer = openBank(`${folder}/payer.db`, opening);
   const payee = openBank(`${folder}/payee.db`, 0);
-  const banks = { payer: nodeHandler(handler(payerWork(payer))), payee: nodeHandler(handler(payeeWork(payee))) };
+  const banks = {
+    payer: nodeHandler(handler(payerWork(payer))),
+    payee: nodeHandler(handler(payeeWork(payee))),
+  };
   const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
-    if (faults.loseAnswer()) {
-      // The work is done and committed; only the answer never arrives.
-      response.writeHead = () => {
-        request.socket.destroy();
-        return response;
-      };
-    }
-    banks[request.url === '/payer' ? 'payer' : 'payee'](request, response);
+    if (faults.hang?.() === true) return void request.resume();
+    if (faults.loseAnswer()) loseAnswer(request, response);
+    else if (request.url?.startsWith('/plain/') === true) hideBarrier(response);
+    banks[request.url?.endsWith('/payer') === true ? 'payer' : 'payee'](request, response);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return { url, payer, payee, close: () => close(server, payer, payee) };
+}
+
+/** The work is done and committed; only the answer never arrives. */
+function loseAnswer(request: IncomingMessage, response: ServerResponse): void {
+  response.writeHead = () => {
+    request.socket.destroy();
+    return response;
+  };
+}
+
+/** Below `/plain/`: the answers are kept, but nobody says so, as with a participant that has its own ways. */
+function hideBarrier(response: ServerResponse): void {
+  const writeHead = response.writeHead.bind(response);
+  response.writeHead = (status: number, headers?: unknown) => {
+    const { 'settle-barrier': _, ...rest } = headers as OutgoingHttpHeaders;
+    return writeHead(status, rest);
+  };
 }
 
 function openBank(path: string, balance: number): Bank {
@@ -66,7 +90,12 @@ function openBank(path: string, balance: number): Bank {
 }
 
 /** Moves money, and writes down that it did. */
-function book(db: DatabaseSync, call: Pick<ParticipantCall, 'gid' | 'branch' | 'op'>, delta: number, held = 0): void {
+function book(
+  db: DatabaseSync,
+  call: Pick<ParticipantCall, 'gid' | 'branch' | 'op'>,
+  delta: number,
+  held = 0,
+): void {
   db.prepare('insert into entry values (?, ?, ?, ?)').run(call.gid, call.branch, call.op, delta);
   db.prepare('update account set balance = balance + ?, held = held + ?').run(delta, held);
 }
@@ -100,7 +129,9 @@ function payeeWork({ db, barrier }: Bank): (call: ParticipantCall) => Promise<vo
 
 /** The local transaction of a message's producer: the payer is debited if and only if the message goes out. */
 export function debitLocally({ db, barrier }: Bank, gid: string, amount: number): Promise<void> {
-  return barrier.prepare(gid, () => book(db, { gid, branch: 'producer', op: 'action' } as ParticipantCall, -amount));
+  return barrier.prepare(gid, () =>
+    book(db, { gid, branch: 'producer', op: 'action' } as ParticipantCall, -amount),
+  );
 }
 
 function close(server: Server, ...banks: readonly Bank[]): Promise<void> {

@@ -6,19 +6,25 @@ import { debitLocally, openBanks } from './bank.ts';
 import { judge, type Told } from './judge.ts';
 import { soak } from './soak.ts';
 
-it('loses no acknowledged transfer, and doubles none, over 10 kills of the coordinator at random moments', { timeout: 180_000 }, async () => {
-  const seed = Number(process.env['SETTLE_SOAK_SEED'] ?? Date.now() % 1_000_000);
-  const result = await soak({ seed, kills: 10, clients: 16, killWithinMs: 800, transactionsMin: 500 });
-  expect(result.violations, `seed ${seed}`).toEqual([]);
-  expect(result.byStatus['committed'], `seed ${seed}`).toBeGreaterThan(100);
-  expect(result.byStatus['aborted'], `seed ${seed}`).toBeGreaterThan(5);
-});
+it(
+  'loses no acknowledged transfer, and doubles none, over 10 kills of the coordinator at random moments',
+  { timeout: 180_000 },
+  async () => {
+    const seed = Number(process.env['SETTLE_SOAK_SEED'] ?? Date.now() % 1_000_000);
+    const result = await soak({ seed, kills: 10, clients: 16, killWithinMs: 800, transactionsMin: 500 });
+    expect(result.violations, `seed ${seed}`).toEqual([]);
+    expect(result.byStatus['committed'], `seed ${seed}`).toBeGreaterThan(100);
+    expect(result.byStatus['aborted'], `seed ${seed}`).toBeGreaterThan(5);
+  },
+);
 
 it('the judge finds money that left and never arrived, a doubled effect, and a lost acknowledgement', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'settle-judge-'));
   const banks = await openBanks(folder, { loseAnswer: () => false });
   await debitLocally(banks.payer, 'half', 5);
-  banks.payee.db.exec("insert into entry values ('twice', 'payee', 'action', 3), ('twice', 'payee', 'action', 3)");
+  banks.payee.db.exec(
+    "insert into entry values ('twice', 'payee', 'action', 3), ('twice', 'payee', 'action', 3)",
+  );
   const told = new Map<string, Told>([
     ['half', { amount: 5, answer: 'accepted' }],
     ['gone', { amount: 1, answer: 'committed' }],

@@ -22,10 +22,16 @@ const result = await soak({
   transactionsMin: Number(values.transactions),
   onProgress: (progress) => {
     if (progress.kills % Math.max(1, Math.floor(kills / 20)) === 0) {
-      console.log(`${progress.kills}/${kills} kills, ${progress.transactions} transactions, ${progress.rssMb} MB`);
+      console.log(
+        `${progress.kills}/${kills} kills, ${progress.transactions} transactions, ${progress.rssMb} MB`,
+      );
     }
   },
 });
 console.log(JSON.stringify({ ...result, violations: result.violations.slice(0, 20) }, undefined, 2));
-console.log(result.violations.length === 0 ? 'every transfer is all or nothing, once' : `${result.violations.length} violations`);
+console.log(
+  result.violations.length === 0
+    ? 'every transfer is all or nothing, once'
+    : `${result.violations.length} violations`,
+);
 process.exitCode = result.violations.length === 0 ? 0 : 1;
