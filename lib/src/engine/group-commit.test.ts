@@ -94,10 +94,10 @@ describe('a group commit', () => {
     let answered = 0;
     for (let turn = 0; answered < 3_000 && turn < 100; turn++) {
       await at.clock.advance(0);
-      for (const { batch, answer } of at.commits.splice(0)) {
-        expect(batch.length).toBeLessThanOrEqual(batchMax);
-        answered += batch.length;
-        answer({ nowMs: 1, outcomes: batch.map(() => written) });
+      for (const commit of at.commits.splice(0)) {
+        expect(commit.batch.length).toBeLessThanOrEqual(batchMax);
+        answered += commit.batch.length;
+        commit.answer({ nowMs: 1, outcomes: commit.batch.map(() => written) });
       }
     }
     await at.clock.advance(0);

@@ -698,7 +698,7 @@ export class Runner {
   }
 
   #tellWatchers(): void {
-    for (const watcher of [...this.#watchers]) watcher();
+    for (const watcher of this.#watchers) watcher();
   }
 }
 

@@ -40,7 +40,7 @@ export function mortalEngine(
           if (after !== undefined && life === 'alive') at(after, self);
           whenAlive(() => resolve(value));
         },
-        (error: unknown) => whenAlive(() => reject(error as Error)),
+        (error: Error) => whenAlive(() => reject(error)),
       );
     });
   const { store: inner, caller: participants } = options;
