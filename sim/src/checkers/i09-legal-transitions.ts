@@ -1,0 +1,58 @@
+import { statusesOf, type Status } from '../../../lib/src/core/patterns.ts';
+import { isFinal, type StoreWrite } from '../history.ts';
+import type { Checker } from './checker.ts';
+import { factsOf } from './facts.ts';
+
+export const legalTransitions: Checker = {
+  id: 'I9',
+  title: 'statuses follow each other as the protocols allow, and revisions grow by one',
+  check: (history) =>
+    factsOf(history).flatMap(({ gid, writes }) =>
+      writes.flatMap((write) => {
+        const what = illegal(write);
+        return what === undefined ? [] : [{ invariant: 'I9', gid, seq: write.seq, what }];
+      }),
+    ),
+};
+
+const ends: readonly Status[] = ['committed', 'aborted', 'forgotten'];
+
+/** One write may hold several steps of the protocol, where nothing had to be durable in between. */
+const next: Readonly<Record<Status, readonly Status[]>> = {
+  running: ['running', 'finishing', 'compensating', ...ends],
+  finishing: ['finishing', 'committed', 'forgotten'],
+  compensating: ['compensating', 'aborted', 'forgotten'],
+  trying: ['trying', 'confirming', 'cancelling', ...ends],
+  confirming: ['confirming', 'committed', 'forgotten'],
+  cancelling: ['cancelling', 'aborted', 'forgotten'],
+  prepared: ['prepared', 'scheduled', 'delivering', 'aborted', 'forgotten'],
+  scheduled: ['scheduled', 'delivering'],
+  delivering: ['delivering', 'committed', 'forgotten'],
+  committed: [],
+  aborted: [],
+  forgotten: [],
+};
+
+function illegal({ kind, before, after, coordinator }: StoreWrite): string | undefined {
+  if (kind === 'prune') {
+    return before !== undefined && isFinal(before.status) ? undefined : `pruned while ${before?.status}`;
+  }
+  if (after === undefined) return `a ${kind} by ${coordinator} left nothing`;
+  if (!statusesOf[after.pattern].includes(after.status)) return `a ${after.pattern} is ${after.status}`;
+  if (isFinal(after.status) !== (after.dueAtMs === undefined))
+    return `it is ${after.status} and due at ${after.dueAtMs}`;
+  if (kind === 'insert') {
+    if (before !== undefined) return `inserted over a row that is ${before.status}`;
+    return after.revision === 1 ? undefined : `inserted as revision ${after.revision}`;
+  }
+  if (before === undefined) return `${kind} of what is not there`;
+  if (after.revision !== before.revision + 1)
+    return `revision ${before.revision} was followed by ${after.revision}, by ${kind} of ${coordinator}`;
+  if (after.plan !== before.plan || after.createdAtMs !== before.createdAtMs)
+    return `${coordinator} changed what never changes`;
+  if (kind === 'claim')
+    return after.progress === before.progress ? undefined : 'a claim changed its progress';
+  return next[before.status].includes(after.status)
+    ? undefined
+    : `${before.status} was followed by ${after.status}, written by ${coordinator}`;
+}

@@ -1,0 +1,71 @@
+import type { CallRecord, History } from '../history.ts';
+import type { Checker, Violation } from './checker.ts';
+import { factsOf, type Facts } from './facts.ts';
+
+export const bounds: Checker = {
+  id: 'I17',
+  title: 'memory, queues, calls under way and the pace of retries keep their limits',
+  check: (history) => [...samples(history), ...factsOf(history).flatMap(hurried)],
+};
+
+function samples({ bounds, limits }: History): readonly Violation[] {
+  const { transactionsMax, claimBatch, writesWaitingMax, callsPerDestinationMax } = limits;
+  return bounds.flatMap((sample): readonly Violation[] => {
+    const over = (what: string, is: number, max: number): readonly Violation[] =>
+      is <= max
+        ? []
+        : [
+            {
+              invariant: 'I17',
+              seq: sample.seq,
+              what: `${sample.coordinator}: ${is} ${what}; at most ${max}`,
+            },
+          ];
+    return [
+      // A claim under way when others are admitted comes on top.
+      ...over('transactions in memory', sample.transactions, transactionsMax + claimBatch),
+      ...over('writes waiting', sample.writesWaiting, writesWaitingMax + transactionsMax),
+      ...over('calls to one destination', sample.callsPerDestinationMax, callsPerDestinationMax),
+    ];
+  });
+}
+
+/** A pause that full jitter draws this short, after this many attempts, is chance once and a storm six times. */
+const lateAttempt = 8;
+const shortPauseMs = 100;
+const shortPausesMax = 5;
+
+function hurried({ gid, calls, operations }: Facts): readonly Violation[] {
+  const retried = operations.filter(
+    ({ request }) => request.kind === 'act' && request.action === 'retry-now',
+  );
+  const last = new Map<string, CallRecord>();
+  let short = 0;
+  for (const call of calls) {
+    const { coordinator, branch, op, seq, at, attempt } = call;
+    const key = `${coordinator} ${branch} ${op}`;
+    const before = last.get(key)?.reply;
+    last.set(key, call);
+    if (before === undefined || before.seq > seq) continue;
+    // Somebody asked for it.
+    if (retried.some((asked) => asked.seq < seq)) continue;
+    const pauseMs = at - before.at;
+    const { outcome } = before;
+    const wishMs = outcome.kind === 'unknown' || outcome.kind === 'ongoing' ? (outcome.retryAfterMs ?? 0) : 0;
+    if (pauseMs < wishMs)
+      return [
+        {
+          invariant: 'I17',
+          gid,
+          seq,
+          what: `${op} ${branch} was asked again after ${pauseMs} ms; it wished for ${wishMs}`,
+        },
+      ];
+    if (outcome.kind !== 'ongoing' && attempt >= lateAttempt && pauseMs < shortPauseMs) short++;
+    if (short > shortPausesMax)
+      return [
+        { invariant: 'I17', gid, seq, what: `${op} ${branch} was asked ${attempt} times, without a pause` },
+      ];
+  }
+  return [];
+}
