@@ -126,7 +126,7 @@ export interface StoreWrite extends Stamp {
 }
 
 export interface LeaseRecord extends Stamp {
-  readonly kind: 'joined' | 'renewed' | 'lost' | 'left' | 'lapsed';
+  readonly kind: 'joined' | 'renewed' | 'lost' | 'left';
   readonly coordinator: string;
   readonly epoch: number;
   /** On the store's clock; where one was granted. */
