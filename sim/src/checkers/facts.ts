@@ -92,6 +92,16 @@ export function wasActedOn({ actions }: Read, ...which: readonly string[]): bool
   return actions.some(({ action }) => which.includes(action));
 }
 
+/** A client aborts what it knows to have failed; an operator decides without knowing. */
+export function wasDecidedByPerson({ actions }: Read): boolean {
+  return actions.some(
+    ({ action, actor }) =>
+      action === 'force-commit' ||
+      action === 'force-abort' ||
+      (action === 'abort' && actor.startsWith('operator')),
+  );
+}
+
 /** What really happened at one branch: the business functions that ran and committed, in order. */
 export function workedAt(facts: Facts, branch: string, ...ops: readonly Op[]): readonly Handled[] {
   return facts.handled.filter(

@@ -1,6 +1,6 @@
 import type { History } from '../history.ts';
 import type { Checker, Violation } from './checker.ts';
-import { factsOf, wasActedOn, type Facts } from './facts.ts';
+import { factsOf, wasActedOn, wasDecidedByPerson, type Facts, type Read } from './facts.ts';
 
 export const conservation: Checker = {
   id: 'I5',
@@ -22,14 +22,31 @@ function overdrawn({ effects, final }: History): readonly Violation[] {
   });
 }
 
-/** What has settled has moved what its author meant, or nothing. */
+/** A branch of what has settled has moved what its author meant, or nothing. */
 function unbalanced({ gid, last, intent, effects }: Facts): readonly Violation[] {
-  if (last === undefined || intent === undefined) return [];
+  if (last === undefined || intent === undefined || isBeyondPromise(last)) return [];
   const { status } = last.row;
-  if ((status !== 'committed' && status !== 'aborted') || wasActedOn(last, 'skip-branch')) return [];
-  const moved = effects.reduce((sum, { delta, held }) => sum + delta + held, 0);
-  if (moved === intent.amount) return [];
-  return [{ invariant: 'I5', gid, what: `it is ${status} and made ${moved - intent.amount}` }];
+  if (status !== 'committed' && status !== 'aborted') return [];
+  const moved = new Map<string, number>();
+  for (const { branch, delta, held } of effects) moved.set(branch, (moved.get(branch) ?? 0) + delta + held);
+  const found: Violation[] = [];
+  for (const [branch, { delta }] of intent.branches) {
+    const is = moved.get(branch) ?? 0;
+    const meant = status === 'committed' ? delta : 0;
+    if (is !== meant)
+      found.push({
+        invariant: 'I5',
+        gid,
+        what: `it is ${status}, and ${branch} moved ${is} instead of ${meant}`,
+      });
+  }
+  return found;
+}
+
+/** A person skipped a branch, or decided about a message without knowing what its producer did. */
+function isBeyondPromise(last: Read): boolean {
+  if (wasActedOn(last, 'skip-branch')) return true;
+  return last.plan.pattern === 'message' && wasDecidedByPerson(last);
 }
 
 /** The books agree with what was seen to change them. */

@@ -1,6 +1,6 @@
 import { producerBranch } from '../../../lib/src/core/message-plan.ts';
 import type { Checker, Violation } from './checker.ts';
-import { factsOf, wasActedOn, type Facts } from './facts.ts';
+import { factsOf, wasActedOn, wasDecidedByPerson, type Facts } from './facts.ts';
 
 export const messageIffCommit: Checker = {
   id: 'I14',
@@ -17,8 +17,7 @@ function broken({ gid, last, effects, handled }: Facts): readonly Violation[] {
   const denied = handled.find(({ op, how }) => op === 'check' && how === 'refused');
   if (committed !== undefined && denied !== undefined && denied.seq < committed.seq)
     complain('the producer committed after its check-back said no', committed.seq);
-  if (wasActedOn(last, 'force-commit', 'force-abort', 'forget') || wasAbortedByPerson(last.actions))
-    return found;
+  if (wasActedOn(last, 'forget') || wasDecidedByPerson(last)) return found;
   const delivered = handled.find(
     ({ branch, op, how }) => branch !== producerBranch && op === 'action' && how === 'worked',
   );
@@ -29,11 +28,4 @@ function broken({ gid, last, effects, handled }: Facts): readonly Violation[] {
   if (committed === undefined && last.row.status === 'committed')
     complain('it is committed, and the producer is not');
   return found;
-}
-
-/** The producer aborts what it rolled back; anybody else decides without knowing. */
-function wasAbortedByPerson(
-  actions: readonly { readonly action: string; readonly actor: string }[],
-): boolean {
-  return actions.some(({ action, actor }) => action === 'abort' && actor.startsWith('operator'));
 }
