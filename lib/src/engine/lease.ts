@@ -10,7 +10,7 @@ import type { Clock, Observer, Store } from './ports.ts';
 import type { StoreClock } from './store-clock.ts';
 
 export interface LeaseWorld {
-  readonly store: Pick<Store, 'join' | 'renew' | 'leave'>;
+  readonly store: Pick<Store, 'join' | 'renew' | 'leave' | 'commit'>;
   readonly clock: Clock;
   readonly storeClock: StoreClock;
   readonly observe: Observer;
@@ -27,6 +27,8 @@ export class LeaseKeeper {
   #epoch = 0;
   /** On the monotonic clock, counted from before the store was asked: never later than the store's own idea of it. */
   #livesUntilMs = 0;
+  /** The last renewal had no answer. */
+  #isUnheard = false;
   #renewal: Periodic | undefined;
 
   constructor(world: LeaseWorld) {
@@ -75,11 +77,15 @@ export class LeaseKeeper {
   async #renew(): Promise<'again' | 'later'> {
     const { store, clock, storeClock, leaseMs, observe } = this.#world;
     const wasLive = this.isLive();
-    const askedMs = clock.monotonicMs();
     try {
+      // Renewals that arrive while their answers do not would keep the others from what this one may not drive.
+      if (this.#isUnheard) storeClock.heard((await store.commit([])).nowMs);
+      this.#isUnheard = true;
+      const askedMs = clock.monotonicMs();
       crashPoint('lease.renew', 'before');
       const { kind, nowMs } = await store.renew(this.#epoch, leaseMs);
       crashPoint('lease.renew', 'after');
+      this.#isUnheard = false;
       storeClock.heard(nowMs);
       if (kind === 'lost') await this.#rejoin();
       else {
