@@ -150,6 +150,7 @@ describe('a request', () => {
 });
 
 describe('H1 a body beyond the limit', () => {
+  // covers F9
   it('is refused by its declared length, unread', async () => {
     const { server, seen } = await serve();
     const head = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n';
@@ -180,11 +181,13 @@ describe('H1 a body beyond the limit', () => {
 });
 
 describe('H2 slow callers', () => {
+  // covers B12
   it('who never end their headers are cut off', async () => {
     const { server } = await serve();
     expect(await raw(server, 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow:')).toMatch(/^HTTP\/1\.1 408 /);
   });
 
+  // covers B12
   it('who never end their body are cut off', async () => {
     const { server, seen } = await serve();
     expect(await raw(server, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab')).toMatch(

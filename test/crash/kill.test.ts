@@ -6,6 +6,7 @@ import { debitLocally, openBanks } from './bank.ts';
 import { judge, type Told } from './judge.ts';
 import { soak } from './soak.ts';
 
+// covers A3
 it(
   'loses no acknowledged transfer, and doubles none, over 10 kills of the coordinator at random moments',
   { timeout: 180_000 },

@@ -49,6 +49,7 @@ describe('submit', () => {
     expect(headers['location']).toBe(`/v1/transactions/${json['gid'] as string}`);
   });
 
+  // covers F3, F4
   it('is idempotent by gid, and names the first difference of another body', async () => {
     const { ask } = await apiWorld();
     await ask('POST', '/v1/transactions', saga('order-1', { waitMs: 1_000 }));

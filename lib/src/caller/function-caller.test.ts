@@ -96,6 +96,7 @@ describe('a call of a function', () => {
     expect((await atOnce.caller.call(ask(), signal)).outcome).toEqual({ kind: 'unknown', reason: 'worse' });
   });
 
+  // covers C3
   it('is unknown at its deadline, tells the function so, and ignores what comes later', async () => {
     let seen: FunctionCall | undefined;
     const late = Promise.withResolvers<number>();

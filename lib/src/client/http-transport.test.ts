@@ -50,6 +50,7 @@ const definition = {
 } as const;
 
 describe('a submit over HTTP', () => {
+  // covers F3
   it('carries one gid through every attempt', async () => {
     const { settle, seen } = scripted(lost, problem('overloaded'), problem('unavailable'), ok);
     await expect(settle.submit(definition)).resolves.toMatchObject({ status: 'committed' });

@@ -50,6 +50,7 @@ describe('the legal table', () => {
     }
   });
 
+  // covers B6
   it('knows only one decision', () => {
     for (const status of ['finishing', 'confirming', 'delivering', 'scheduled'] as const) {
       for (const action of ['abort', 'force-abort', 'force-commit'] as const) {
@@ -89,6 +90,7 @@ describe('what only the branches can tell', () => {
 });
 
 describe('a stuck branch', () => {
+  // covers C16
   it('was asked in vain ten times', () => {
     const after = (count: number) => stateAfter(saga, sent('a'), ...times(count, unknown('a')));
     expect(stuckBranches(saga, after(9))).toEqual([]);

@@ -453,6 +453,7 @@ describe('D3: after a crash', () => {
     expect(situation(two, recovered, abort).branches).toEqual({ a: 'undoing', b: 'undoing' });
   });
 
+  // covers A7
   it('a refusal does not prove that nothing happened', () => {
     expect(situation(two, recovered, refused('a')).branches).toMatchObject({ a: 'undoing' });
     expect(situation(two, sent('a'), recovered, refused('a')).branches).toMatchObject({ a: 'undoing' });
@@ -480,6 +481,7 @@ describe('D3: after a crash', () => {
     });
   });
 
+  // covers A8
   it('a decision stands, and compensation goes on in reverse', () => {
     const back = [...passed('a'), sent('b'), abort];
     expect(situation(two, ...back, recovered)).toEqual(situation(two, ...back));

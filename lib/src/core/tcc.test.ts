@@ -308,6 +308,7 @@ describe('D3: after a crash', () => {
     expect(situation(plan, ...tried('a'), recovered).branches).toEqual({ a: 'done', b: 'called' });
   });
 
+  // covers A17
   it('a decision stands', () => {
     for (const decision of [commit, abort]) {
       const events = [...both, decision];

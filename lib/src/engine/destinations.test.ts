@@ -82,6 +82,7 @@ describe('the concurrency limit of a destination', () => {
     expect(at.started).toEqual(['a', 'z']);
   });
 
+  // covers C3
   it('holds up no other destination', () => {
     const at = world({ callsPerDestinationMax: 1 });
     at.enter('a', 'b');

@@ -171,6 +171,7 @@ const rows = statuses.flatMap((status) =>
 );
 
 describe('the actions', () => {
+  // covers C14, F8
   it.each(rows)(
     '$action while $status (stuck: $stuck) does what the table says',
     async ({ status, stuck, action, play }) => {
@@ -193,6 +194,7 @@ describe('the actions', () => {
     },
   );
 
+  // covers G1
   it('say who did what and why, durably before they are answered', async () => {
     const world = await engineWorld();
     await plays.running[0](world);

@@ -87,6 +87,7 @@ async function resting(): Promise<Cluster & { readonly only: Mortal }> {
 }
 
 describe('the takeover from a coordinator that died', () => {
+  // covers B9
   it.each([
     ['10 s by default', {}, 10_000],
     ['3 s when configured so', { leaseMs: 2_000, claimEveryMs: 500 }, 3_000],
@@ -115,6 +116,7 @@ describe('the takeover from a coordinator that died', () => {
     expect(at.events.filter(({ kind }) => kind === 'alarm')).toEqual([]);
   });
 
+  // covers B10
   it('is made by one only, of two that wait for it', async () => {
     const at = cluster();
     const first = await at.join('first');
@@ -138,6 +140,7 @@ describe('the takeover from a coordinator that died', () => {
   });
 });
 
+// covers A31
 describe('a coordinator that slept through its lease (A29)', () => {
   it.each([7_000, 30_000, 600_000])('does no harm when it wakes up after %i ms', async (asleepMs) => {
     const at = cluster();
@@ -306,6 +309,7 @@ describe('a coordinator that is asked about a transaction of another one', () =>
     expect((await ask(at, at.other.engine.get(gid('g')))).status).toBe('committed');
   });
 
+  // covers A30, B6, B10, G1
   it('lets one of two opposite decisions win, and tells both what stands', async () => {
     for (let delay = 0; delay < 4; delay++) {
       const at = await two();

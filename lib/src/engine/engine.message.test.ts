@@ -164,6 +164,7 @@ describe('a message whose producer died (F1)', () => {
     expect(await get(world)).toMatchObject({ status: 'committed' });
   });
 
+  // covers A19
   it('is dropped when the check-back says that it did not', async () => {
     const world = await engineWorld();
     world.participants.on('producer/check', () => refused('no row'));

@@ -151,6 +151,7 @@ function judge({ ends }: Scenario, { ledger, status }: Ran, when: string): void 
 }
 
 describe.each(scenarios)('$name', (scenario) => {
+  // covers A1, A2, A3, A4, A5, A6, A7, A8, A17, B2, B4, B11
   it('is all or nothing, each effect once, whenever the coordinator dies', async () => {
     const { steps } = await runWith(scenario, []);
     expect(steps).toBeGreaterThanOrEqual(4);
@@ -159,6 +160,7 @@ describe.each(scenarios)('$name', (scenario) => {
     }
   });
 
+  // covers A32
   it('is all or nothing when the next coordinators die during the recovery, several times in a row', async () => {
     for (const crashes of [
       [3, 1, 1, 1, 1],
@@ -252,6 +254,7 @@ describe('a recovery', () => {
     expect((await clock.until(engine.list({ status: ['committed'] }))).items).toHaveLength(31);
   });
 
+  // covers A3
   it('starts within the claim interval, and with the oldest', async () => {
     const { clock, ledger, options } = await crashedWith(5);
     ledger.fate = () => 'done';
@@ -273,6 +276,7 @@ async function stored(
   return row;
 }
 
+// covers H1
 describe('a row that this version cannot read (D8)', () => {
   it.each([
     ['is of another version', '{"v":999,"state":{"kind":"running"},"history":[]}'],

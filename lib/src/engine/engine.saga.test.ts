@@ -80,6 +80,7 @@ describe('a saga', () => {
     expect(payloads).toContainEqual(['a/compensate', { reserved: 7 }]);
   });
 
+  // covers C8
   it('undoes what was done in the exact reverse order after a refusal, and not the refused step', async () => {
     const world = await engineWorld();
     world.participants.on('c/action', () => refused('no credit'));
@@ -119,6 +120,7 @@ describe('a saga', () => {
 });
 
 describe('a step without an answer', () => {
+  // covers B1, C6, R7
   it('is asked again with pauses that grow up to the cap, for ever', async () => {
     const world = await engineWorld();
     const times: number[] = [];
@@ -158,6 +160,7 @@ describe('a step without an answer', () => {
     );
   });
 
+  // covers R7
   it('is compensated too once its attempts are used up', async () => {
     const world = await engineWorld();
     world.participants.on('b/action', () => unknown('timeout'));
@@ -172,6 +175,7 @@ describe('a step without an answer', () => {
     ]);
   });
 
+  // covers C16, R5
   it('gives up sooner when no retry is likely to mend it', async () => {
     const world = await engineWorld();
     world.participants.on('b/action', () => misconfigured('404'));
@@ -186,6 +190,7 @@ describe('a step without an answer', () => {
     expect(world.participants.story.slice(-2)).toEqual(['b/compensate', 'a/compensate']);
   });
 
+  // covers R4
   it('waits as long as the participant asked', async () => {
     const world = await engineWorld();
     let first: number | undefined;
@@ -302,6 +307,7 @@ describe('an abort of a saga', () => {
     await expect(act(world, 'abort')).rejects.toMatchObject({ code: 'illegal_action', gid: 'g' });
   });
 
+  // covers C9, C14
   it('keeps asking a compensation that refuses, alarms, and never calls it done', async () => {
     const world = await engineWorld();
     world.participants

@@ -44,6 +44,7 @@ async function busyWorld(options?: WorldOptions): Promise<EngineWorld> {
 }
 
 describe('a submit with the gid of one that exists', () => {
+  // covers F3
   it('answers with the transaction in memory, and starts nothing again', async () => {
     const world = await busyWorld();
     const submit = { gid: gid('g'), definition: sagaOf('a', 'b') };
@@ -56,6 +57,7 @@ describe('a submit with the gid of one that exists', () => {
     expect(world.participants.story).toEqual(['a/action']);
   });
 
+  // covers A2
   it('answers with the one in the store after it ended', async () => {
     const world = await engineWorld();
     const submit = { gid: gid('g'), definition: sagaOf('a'), waitMs: 1_000 };
@@ -100,6 +102,7 @@ describe('a submit with the gid of one that exists', () => {
     expect(views.map(({ status }) => status)).toEqual(['committed', 'committed', 'committed']);
   });
 
+  // covers F5
   it('runs once when the clients race at two coordinators', async () => {
     const world = await engineWorld();
     const other = world.another();
@@ -159,6 +162,7 @@ describe('a submit that is refused', () => {
     expect(world.store.batches).toEqual([]);
   });
 
+  // covers F9
   it('is told when to come again once there are as many transactions as there may be', async () => {
     const world = await busyWorld({ limits: { transactionsMax: 2 } });
     for (const n of [1, 2])
@@ -180,6 +184,7 @@ describe('a submit that is refused', () => {
     expect(await world.clock.until(world.engine.submit(submit))).toMatchObject({ status: 'running' });
   });
 
+  // covers F9
   it('is told when to come again once there are as many writes waiting as there may be', async () => {
     const world = await engineWorld({ limits: { writesWaitingMax: 3 } });
     world.store.intercept = () => new Promise(() => undefined);
@@ -283,6 +288,7 @@ describe('several submits at once', () => {
     expect(world.store.batches[before]?.map(({ gid: which }) => which)).toEqual(['new', 'old']);
   });
 
+  // covers F9
   it('are limited in their number', async () => {
     const world = await engineWorld();
     const many = Array.from({ length: 101 }, () => ({ definition: sagaOf('a') }));
@@ -292,6 +298,7 @@ describe('several submits at once', () => {
 });
 
 describe('while the store fails', () => {
+  // covers A24, B9
   it('nothing is acknowledged, called or left behind, and it works again afterwards without a restart', async () => {
     const world = await engineWorld();
     failCommits(world, 'not applied');
@@ -324,6 +331,7 @@ describe('while the store fails', () => {
     });
   });
 
+  // covers D19
   it.each([0, 1, 5, 20])(
     'an insert of unknown fate that did stand is found and goes on, after %i loads that fail too',
     async (fails) => {
@@ -337,6 +345,7 @@ describe('while the store fails', () => {
     },
   );
 
+  // covers B11, D19
   it.each(['applied', 'not applied'] as const)(
     'an update of unknown fate that was %s is read back before anything else is written',
     async (how) => {
@@ -357,6 +366,7 @@ describe('while the store fails', () => {
     },
   );
 
+  // covers D19
   it('an update that was applied, and only seems lost when it is repeated, is found all the same', async () => {
     const world = await engineWorld();
     world.participants.on('a/action', () => done({ n: 1 }, 'not repeatable'));

@@ -43,6 +43,7 @@ describe('a TCC that the coordinator decides', () => {
     expect(world.participants.story).toEqual(['a/try', 'b/try', 'a/confirm', 'b/confirm']);
   });
 
+  // covers C8
   it('cancels what may have been tried after a refusal, and not what refused', async () => {
     const world = await engineWorld();
     world.participants.on('b/try', () => refused('no credit')).on('c/try', () => unknown());
@@ -51,6 +52,7 @@ describe('a TCC that the coordinator decides', () => {
     expect(world.participants.story.slice(3).toSorted()).toEqual(['a/cancel', 'c/cancel']);
   });
 
+  // covers R7
   it('gives a try without an answer four attempts, and cancels it too', async () => {
     const world = await engineWorld();
     world.participants.on('b/try', () => unknown('timeout'));
@@ -210,6 +212,7 @@ describe('a commit that races the deadline (F6)', () => {
 });
 
 describe('after the decision of a TCC', () => {
+  // covers C9, C15, R3, R5
   it('a confirm is asked again for ever, whatever it answers, and others are not held up by it', async () => {
     const world = await engineWorld();
     world.participants.on('a/confirm', (_, nth) =>
@@ -239,6 +242,7 @@ describe('after the decision of a TCC', () => {
     expect(world.participants.story).toEqual(['a/try']);
   });
 
+  // covers F8
   it('a commit after an abort, and an abort after a commit, are illegal', async () => {
     const world = await engineWorld();
     await begin(world, initiated('a'));

@@ -6,6 +6,7 @@ const longest = { next: () => 0.999_999 };
 const shortest = { next: () => 0 };
 
 describe('the pause before the next attempt', () => {
+  // covers C6
   it('doubles at most with each attempt, up to the cap of the policy', () => {
     const ceilings = [1, 2, 3, 8, 9, 100, 5_000].map((n) =>
       Math.ceil(retryDelayMs(retryDefault, n, longest)),
@@ -13,6 +14,7 @@ describe('the pause before the next attempt', () => {
     expect(ceilings).toEqual([200, 400, 800, 25_600, 30_000, 30_000, 30_000]);
   });
 
+  // covers C6
   it('is drawn from all of the time up to that, so that callers who failed together do not come back together', () => {
     expect(retryDelayMs(retryDefault, 5, { next: () => 0.25 })).toBe(800);
     expect(retryDelayMs(retryDefault, 5, { next: () => 0.75 })).toBe(2_400);

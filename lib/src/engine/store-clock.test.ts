@@ -20,6 +20,7 @@ describe('the time of the store', () => {
     expect(storeClock.nowMs()).toBe(5_000);
   });
 
+  // covers A28
   it('never goes back, though the store does: an answer may be old, a wall clock may be set', async () => {
     const clock = new VirtualClock();
     const storeClock = new StoreClock(clock);

@@ -123,6 +123,7 @@ describe('a guarded lookup', () => {
     );
   });
 
+  // covers B14
   it('sees each answer of a name that changes, and connects to none that is private', async () => {
     const answers = ['1.1.1.1', '127.0.0.1'];
     const lookup = guardedLookup(guard, (_name, _options, callback) =>

@@ -56,6 +56,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     same(reply.body, '{"a":"ü"}');
   },
 
+  // covers C12
   async 'sends what it was given, and accepts no encoding'(world) {
     let seen = '';
     const server = await world.server((socket, request) => {
@@ -101,12 +102,14 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     same(server.connections, 1);
   },
 
+  // covers B1, B7, C3
   async 'ends at its deadline when no answer comes'(world) {
     const server = await world.server(() => undefined);
     await world.fails(server, 'timeout', { timeoutMs: 60 }, true);
     await server.closed();
   },
 
+  // covers B12, C5
   async 'ends at its deadline while headers drip'(world) {
     const server = await world.server((socket) => {
       socket.write('HTTP/1.1 200 OK\r\n');
@@ -116,6 +119,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     await server.closed();
   },
 
+  // covers B12, C5
   async 'ends at its deadline while the body drips'(world) {
     const server = await world.server((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n');
@@ -125,6 +129,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     await server.closed();
   },
 
+  // covers C5
   async 'ends at its deadline while interim answers come'(world) {
     const server = await world.server((socket) => drip(socket, 'HTTP/1.1 102 Processing\r\n\r\n'));
     await world.fails(server, 'timeout', { timeoutMs: 100 }, true);
@@ -140,6 +145,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     same(server.requests, 1);
   },
 
+  // covers C11, R2
   async 'stops reading a body that is larger than allowed'(world) {
     let written = 0;
     const server = await world.server((socket) => {
@@ -156,6 +162,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     assert(written < 50_000_000, `the server wrote ${written} bytes`);
   },
 
+  // covers C11
   async 'does not begin to read a body that is announced as too large'(world) {
     const server = await world.server((socket) =>
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n{'),
@@ -179,6 +186,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     await world.fails(server, 'reset', {}, true);
   },
 
+  // covers B13
   async 'fails when the connection is reset in mid-answer'(world) {
     const server = await world.server((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{"a":1}');
@@ -187,6 +195,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     await world.fails(server, 'truncated', {}, true);
   },
 
+  // covers B13
   async 'fails when the connection ends in mid-answer'(world) {
     const server = await world.server((socket) =>
       socket.end('HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{"a":1}'),
@@ -194,6 +203,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     await world.fails(server, 'truncated', {}, true);
   },
 
+  // covers B13
   async 'fails when chunks end without the last one'(world) {
     const server = await world.server((socket) =>
       socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\n{"a":1}\r\n'),
@@ -206,6 +216,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     await world.fails(server, 'truncated', {}, true);
   },
 
+  // covers C12
   async 'fails on an answer that is encoded'(world) {
     const server = await world.server((socket) =>
       socket.write('HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc'),
@@ -274,6 +285,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     assert(reply.kind === 'failed' || reply.body === '2', JSON.stringify(reply));
   },
 
+  // covers C10, R6
   async 'follows no redirect'(world) {
     for (const status of [301, 302, 303, 307, 308]) {
       const server = await world.server((socket, request) =>
@@ -290,17 +302,20 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     }
   },
 
+  // covers R8
   async 'says that nothing was sent when the connection is refused'(world) {
     const server = await world.server(() => undefined);
     await server.stop();
     await world.fails(server, 'refused-connection', {}, false);
   },
 
+  // covers B14
   async 'says that nothing was sent when the name is not known'(world) {
     const reply = await world.post({ origin: 'http://name.invalid', options: {} }, { timeoutMs: 5_000 });
     assert(reply.kind === 'failed' && reply.failure === 'dns' && !reply.sent, JSON.stringify(reply));
   },
 
+  // covers B14
   async 'fails, and never falls back, where TLS is not spoken'(world) {
     const server = await world.server((socket) => socket.write(ok('1')), {}, 'any bytes');
     const reply = await world.post({
@@ -313,6 +328,7 @@ const facts: Readonly<Record<string, (world: World) => Promise<void>>> = {
     );
   },
 
+  // covers B7
   async 'sends once, also when a kept connection turns out to be dead'(world) {
     const server = await world.server((socket, _request, count) => {
       if (count === 1) socket.write(ok('1'));

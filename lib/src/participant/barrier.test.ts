@@ -82,6 +82,7 @@ class Table {
 }
 
 describe.each([false, true])('the barrier, over a driver that answers %s', (later) => {
+  // covers B2, B3, C2
   it('runs an operation once and gives its answer to every repeat', async () => {
     const table = new Table(later);
     for (let i = 0; i < 3; i++)
@@ -96,6 +97,7 @@ describe.each([false, true])('the barrier, over a driver that answers %s', (late
     expect(table.effects).toEqual([]);
   });
 
+  // covers C1
   it('leaves nothing of an operation that failed', async () => {
     const table = new Table(later);
     expect(await table.call('action', broken)).toEqual(new Error('broken'));
@@ -115,6 +117,7 @@ describe.each([false, true])('the barrier, over a driver that answers %s', (late
     expect(table.effects).toEqual([first, undo]);
   });
 
+  // covers B4, B5
   it.each([
     ['action', 'compensate'],
     ['try', 'cancel'],
@@ -161,6 +164,7 @@ describe.each([false, true])('the barrier, over a driver that answers %s', (late
     expect(await cancelled.call('confirm')).toMatchObject({ code: 'barrier_conflict' });
   });
 
+  // covers B6
   it.each([
     ['confirm', 'cancel'],
     ['cancel', 'confirm'],
@@ -172,6 +176,7 @@ describe.each([false, true])('the barrier, over a driver that answers %s', (late
     expect(table.effects).toEqual(['try', first]);
   });
 
+  // covers A19
   it('answers a check-back by whether the local transaction committed, and stops the one that comes late', async () => {
     const committed = new Table(later);
     await committed.call('action', () => ({ kind: 'done', result: 3 }));
@@ -219,6 +224,7 @@ const step = (ops: Op[]) =>
   fc.record({ op: fc.constantFrom(...ops), crash: fc.boolean(), refuse: fc.boolean() });
 
 describe('calls that come duplicated, late, reordered, and cut off by crashes', () => {
+  // covers C1
   it.each([
     ['action', 'compensate', ['action', 'compensate']],
     ['try', 'cancel', ['try', 'confirm', 'cancel']],

@@ -228,6 +228,7 @@ const owning: Facts = {
     const { claimedFrom: _, ...stored } = mustBe(claimed);
     same(await mustLoad(store, 't1'), stored);
   },
+  // covers A30
   'refuses the writes of an owner that was taken over from': async ({ store, advance }) => {
     const a = await store.join('a', 1_000);
     await store.commit([insert('t1', a.epoch, { dueAtMs: a.nowMs })]);
@@ -315,6 +316,7 @@ const owning: Facts = {
     const gids = both.flat().map(({ gid }) => gid);
     same([gids.length, new Set(gids).size], [40, 40]);
   },
+  // covers A14
   'never claims what has finished': async ({ store }) => {
     const a = await store.join('a', 1_000_000);
     await store.commit([insert('t1', a.epoch, { dueAtMs: a.nowMs }), insert('t2', a.epoch, finished)]);

@@ -30,8 +30,10 @@ const unknown = (misconfigured = false) =>
 
 const contrary = { kind: 'unknown', reason: anyText, contrary: true };
 
+// covers C10, R5, R6, R7, R8
 describe('what an answer means', () => {
   const rows: [what: string, reply: RawReply, phase1: unknown, phase2?: unknown][] = [
+    // covers R1
     ['200 with JSON', answer(200, '{"a":[1]}'), { kind: 'done', result: { a: [1] } }],
     ['200 with null', answer(200, 'null'), { kind: 'done', result: null }],
     [
@@ -51,8 +53,10 @@ describe('what an answer means', () => {
     ],
     ['200 without a body', answer(200), { kind: 'done' }],
     ['202 without a body', answer(202), { kind: 'done' }],
+    // covers R1
     ['204', answer(204), { kind: 'done' }],
     ['204 with a body that must not be', answer(204, '<p>'), { kind: 'done' }],
+    // covers C4, R2
     ['200 with HTML', answer(200, '<p>ok</p>', { 'content-type': 'text/html' }), unknown()],
     ['200 with JSON declared as text', answer(200, '{}', { 'content-type': 'text/plain' }), unknown()],
     ['200 with JSON that is not declared', answer(200, '{}', {}), unknown()],
@@ -66,15 +70,20 @@ describe('what an answer means', () => {
       answer(200, '{}', { 'content-type': 'application/json; charset=utf-16' }),
       unknown(),
     ],
+    // covers R2
     ['200 with an encoded body', answer(200, '{}', { ...json, 'content-encoding': 'gzip' }), unknown()],
+    // covers C4, R2
     ['200 with a cut body', answer(200, '{"a":'), unknown()],
+    // covers C4
     ['200 with NaN', answer(200, 'NaN'), unknown()],
     ['200 with a space', answer(200, ' '), unknown()],
     ['200 with a prototype', answer(200, '{"__proto__":{"admin":true}}'), unknown()],
     ['200 with a member twice', answer(200, '{"a":1,"a":2}'), unknown()],
     ['200 nested 16 deep', answer(200, '['.repeat(16) + ']'.repeat(16)), { kind: 'done', result: anyList }],
     ['200 nested 17 deep', answer(200, '['.repeat(17) + ']'.repeat(17)), unknown()],
+    // covers C4
     ['200 nested 30,000 deep', answer(200, '['.repeat(30_000) + ']'.repeat(30_000)), unknown()],
+    // covers C8, R3
     [
       '409 with a reason',
       answer(409, '{"reason":"no money"}'),
@@ -126,19 +135,23 @@ describe('what an answer means', () => {
       contrary,
     ],
     ['425', answer(425), { kind: 'ongoing' }],
+    // covers R4
     [
       '425 with Retry-After',
       answer(425, '', { 'retry-after': '3' }),
       { kind: 'ongoing', retryAfterMs: 3_000 },
     ],
     ['429', answer(429), unknown()],
+    // covers R4
     ['429 with Retry-After', answer(429, '', { 'retry-after': '7' }), { ...unknown(), retryAfterMs: 7_000 }],
+    // covers R4
     ['503 with Retry-After', answer(503, '', { 'retry-after': '7' }), { ...unknown(), retryAfterMs: 7_000 }],
     [
       '503 to be asked again at once',
       answer(503, '', { 'retry-after': '0' }),
       { ...unknown(), retryAfterMs: 50 },
     ],
+    // covers C7
     [
       '503 to be asked again in years',
       answer(503, '', { 'retry-after': '999999999' }),
@@ -150,6 +163,7 @@ describe('what an answer means', () => {
       answer(503, '', { 'retry-after': 'Sat, 21 Nov 2026 12:00:10 GMT' }),
       { ...unknown(), retryAfterMs: 10_000 },
     ],
+    // covers C7
     [
       '503 until a date in the past',
       answer(503, '', { 'retry-after': 'Sat, 21 Nov 2020 12:00:00 GMT' }),
@@ -199,6 +213,7 @@ describe('what an answer means', () => {
     }
   });
 
+  // covers C4
   it('keeps a body that was not asked for out of every reason', () => {
     for (const status of [200, 302, 404, 500, 503]) {
       expect(
@@ -262,6 +277,7 @@ describe('for every reply there could be', () => {
   );
   const anyOp = fc.constantFrom(...ops);
 
+  // covers C7
   it('there is an outcome, and done, refused and waiting times keep to their rules', () => {
     fc.assert(
       fc.property(anyOp, anyReply, (op, reply) => {

@@ -62,6 +62,7 @@ describe('the id of an operation', () => {
     fc.assert(fc.property(operation, (one) => !webhookId(one).includes('.')));
   });
 
+  // covers C19
   it('is another one for every other operation', () => {
     fc.assert(
       fc.property(operation, operation, (a, b) => {

@@ -45,6 +45,7 @@ describe('a problem', () => {
     expect(toProblem(new SettleError('invalid_definition', 'what', { gid: 'g-1' }), 'g-2').gid).toBe('g-1');
   });
 
+  // covers A24
   it('says when to ask again in whole seconds, at least one, where that can help', () => {
     expect([after(0), after(1), after(1_000), after(1_001)]).toEqual([1, 1, 1, 2]);
     expect(retryAfterSeconds(toProblem(new SettleError('unavailable', 'what')))).toBe(1);

@@ -49,12 +49,14 @@ function quantity(on = db): number {
 }
 
 describe('the barrier on SQLite', () => {
+  // covers B3
   it('takes effect once for calls that come at the same time, and gives them one answer', async () => {
     const answers = await Promise.all(Array.from({ length: 5 }, () => guard.run(call('g'), take)));
     expect(answers).toEqual(Array.from({ length: 5 }, () => ({ left: 9 })));
     expect(quantity()).toBe(9);
   });
 
+  // covers C2
   it('keeps its answers when the file is opened again', async () => {
     await guard.run(call('g'), take);
     db.close();
@@ -185,6 +187,7 @@ describe('the producer of a message', () => {
     expect(await guard.check(call('m', 'check', producerBranch))).toBeUndefined();
   });
 
+  // covers A19
   it('is refused once a check-back has not found it', async () => {
     await expect(guard.check(call('m', 'check', producerBranch))).rejects.toThrow('did not commit');
     await expect(guard.prepare('m', take)).rejects.toThrow('suspended');

@@ -12,6 +12,7 @@ const table: readonly [name: string, code: number, settles: string, fatal: boole
   ['SQLITE_IOERR', 10, 'unavailable', false],
   ['SQLITE_IOERR_READ', 266, 'unavailable', false],
   ['SQLITE_IOERR_WRITE', 778, 'unavailable', false],
+  // covers A25
   ['SQLITE_IOERR_FSYNC', 1034, 'unavailable', true],
   ['SQLITE_IOERR_DIR_FSYNC', 1290, 'unavailable', true],
   ['SQLITE_CORRUPT', 11, 'store_corrupt', true],

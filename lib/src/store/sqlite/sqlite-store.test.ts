@@ -149,6 +149,7 @@ async function crashed(): Promise<string> {
 }
 
 describe('one file, one store', () => {
+  // covers A27
   it('refuses a second store on the file, and names the process that has it', async () => {
     await open().ready();
     const second = open();
@@ -189,6 +190,7 @@ describe('one file, one store', () => {
     expect(said).toContain('store_locked');
   });
 
+  // covers A27, G6
   it('refuses the file while another process has it, and opens it once that is killed', async () => {
     const { child, opened } = startChild('a');
     await opened;
@@ -268,6 +270,7 @@ describe('a file that is not right is refused and left as it is', () => {
     await refuses('store_corrupt', /not one of Settle/);
   });
 
+  // covers H1
   it('that a newer release has written', async () => {
     await fill();
     const db = new DatabaseSync(path);
@@ -286,6 +289,7 @@ describe('a file that is not right is refused and left as it is', () => {
     await refuses('store_newer');
   });
 
+  // covers A23
   it('that was cut short', async () => {
     await fill();
     truncateSync(path, statSync(path).size - 3 * 8_192);
@@ -298,6 +302,7 @@ describe('a file that is not right is refused and left as it is', () => {
     await refuses('store_corrupt');
   });
 
+  // covers A23
   it('whose pages are overwritten', async () => {
     await fill();
     const file = openSync(path, 'r+');
@@ -333,6 +338,7 @@ describe('the write-ahead log', () => {
     expect(await gidsIn(open({ path: await crashed() }))).toEqual(['t3', 't2', 't1']);
   });
 
+  // covers A23
   it('is refused when damage inside would drop acknowledged commits', async () => {
     const copy = await crashed();
     flip(`${copy}-wal`, headerBytes + 2 * frameBytes + 1_000);
@@ -348,6 +354,7 @@ describe('the write-ahead log', () => {
     await expect(open({ path: copy }).ready()).rejects.toMatchObject({ code: 'store_corrupt' });
   });
 
+  // covers A22
   it('may end in a torn write, which was never acknowledged', async () => {
     const copy = await crashed();
     appendFileSync(`${copy}-wal`, Buffer.alloc(5_000, 7));
@@ -371,6 +378,7 @@ describe('the write-ahead log', () => {
     );
   }
 
+  // covers A22
   it('may end in a torn last commit: that one alone is gone', async () => {
     const copy = await crashed();
     truncateSync(`${copy}-wal`, statSync(`${copy}-wal`).size - 100);
@@ -389,6 +397,7 @@ describe('a transaction that fails half way', () => {
 });
 
 describe('a full disk', () => {
+  // covers A24
   it('acknowledges nothing, keeps no half of a batch, and goes on when there is space again', async () => {
     const store = open({ pagesMax: 60 });
     const { epoch } = await store.join('a', 60_000);
@@ -426,6 +435,7 @@ describe('a full disk', () => {
 });
 
 describe('the clock', () => {
+  // covers A28
   it('never starts before a time it has used, wherever the wall clock is set to', async () => {
     const wallMs = 1_900_000_000_000;
     const first = open({ wallMs });
