@@ -154,6 +154,13 @@ describe('what cannot be meant', () => {
     );
   });
 
+  it('refuses a key that stands twice in the file, naming it and not its value', () => {
+    const readFile = (): string => '{ "port": 1, "apiKeys": ["a:hunter2"], "apiKeys": [] }';
+    const resolved = (): unknown => resolveConfig({ argv: ['--config=a.json'], env: {}, readFile });
+    expect(resolved).toThrow('"/apiKeys" in a.json stands twice in one object');
+    expect(resolved).not.toThrow('hunter2');
+  });
+
   it('only warns of a variable that it does not know, with the nearest name', () => {
     expect(resolve({ env: { SETTLE_PROT: '1' } }).warnings).toEqual([
       'SETTLE_PROT is not an option; did you mean SETTLE_PORT?',

@@ -8,8 +8,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { SettleError } from 'settle/core';
+import { isSettleError, SettleError } from 'settle/core';
 import { parseAllowRule } from 'settle/http';
+import { jsonDepthMax, parseJson } from 'settle/wire';
 import {
   choiceOption,
   integerOption,
@@ -60,6 +61,8 @@ export type OptionName = keyof Config;
 export type Origin = 'flag' | 'environment' | 'file' | 'default';
 
 const help = 'settle serve --help';
+/** Nobody writes a configuration this large. */
+const fileBytesMax = 1_048_576;
 const day = 24 * 60 * 60 * 1_000;
 
 /** Every option, in the order in which help and documentation show them. */
@@ -271,9 +274,15 @@ function firstOf(
 function readKeys(path: string, read: (path: string) => string): ReadonlyMap<OptionName, unknown> {
   let content: unknown;
   try {
-    content = JSON.parse(read(path));
+    content = parseJson(read(path), { bytesMax: fileBytesMax, depthMax: jsonDepthMax });
   } catch (cause) {
-    throw new SettleError('config_invalid', `the file ${path} cannot be read as JSON`, {
+    // Where, but not what: what a parser repeats of the file may be a secret.
+    const [issue] = isSettleError(cause) ? cause.issues : [];
+    const what =
+      issue === undefined || issue.path === ''
+        ? `the file ${path} cannot be read as JSON`
+        : `"${issue.path}" in ${path} ${issue.message}`;
+    throw new SettleError('config_invalid', what, {
       next: 'Correct the file, or the path in --config or SETTLE_CONFIG',
       cause,
     });

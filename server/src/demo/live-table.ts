@@ -91,9 +91,10 @@ export function table(progress: Progress, { seconds, perSecond }: Pace): string 
   const { tally, orders } = progress;
   const rows = demoPatterns.map((pattern) => {
     const counts = tally.patterns[pattern];
-    return [pattern, counts.submitted, counts.committed, counts.aborted, inFlight(counts), counts.retries];
+    const { submitted, committed, aborted, neverBegan, retries } = counts;
+    return [pattern, submitted, committed, aborted, neverBegan, inFlight(counts), retries];
   });
-  const header = ['pattern', 'submitted', 'committed', 'aborted', 'in flight', 'retries'];
+  const header = ['pattern', 'submitted', 'committed', 'aborted', 'not begun', 'in flight', 'retries'];
   const lines = [header, ...rows].map((cells) =>
     cells.map((cell, at) => (at === 0 ? String(cell).padEnd(8) : String(cell).padStart(10))).join(''),
   );

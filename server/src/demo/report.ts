@@ -23,8 +23,10 @@ export function describeReport(report: DemoReport): string {
   const { tally, check, unsettled, lost } = report;
   const { totals } = check;
   const sums = demoPatterns.map((pattern) => {
-    const { committed, aborted } = tally.patterns[pattern];
-    return `${pattern} ${committed} committed, ${aborted} aborted`;
+    const { committed, aborted, neverBegan } = tally.patterns[pattern];
+    // Its customer's process died before the coordinator heard of it, and the databases know nothing of it either.
+    const rest = neverBegan === 0 ? '' : `, ${neverBegan} not begun`;
+    return `${pattern} ${committed} committed, ${aborted} aborted${rest}`;
   });
   const facts = check.facts.flatMap((fact) => [
     `${fact.violations === 0 ? 'holds ' : 'BROKEN'}  ${fact.says}${fact.violations === 0 ? '' : `: ${fact.violations} times`}`,
