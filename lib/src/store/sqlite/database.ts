@@ -92,6 +92,9 @@ function realPath(given: string): string {
       next: 'Create it first',
     });
   }
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+    throw new SettleError('config_invalid', `${path} is a folder`, { next: 'Name a file in it' });
+  }
   return join(realpathSync(dirname(path)), basename(path));
 }
 

@@ -35,6 +35,16 @@ describe('what an error of SQLite means', () => {
     expect(judge(own, 'x')).toEqual({ error: own, fatal: false });
   });
 
+  it('takes what the operating system refuses for a fault of the place', () => {
+    const denied = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES', syscall: 'open' });
+    const { error, fatal } = judge(denied, '/data/settle.db');
+    expect([error.code, fatal, error.message]).toEqual([
+      'unavailable',
+      false,
+      'unavailable: /data/settle.db: EACCES: permission denied',
+    ]);
+  });
+
   it('takes anything else for a defect of ours', () => {
     expect(judge(new TypeError('oops'), 'x').error.code).toBe('internal');
   });

@@ -20,6 +20,10 @@ const lostSync: readonly number[] = [10 | (4 << 8), 10 | (5 << 8), 10 | (34 << 8
 export function judge(error: unknown, path: string): Verdict {
   if (isSettleError(error) && error instanceof SettleError) return { error, fatal: false };
   const code = codeOf(error);
+  if (isSystemError(error)) {
+    const next = 'Check the file, its folder, and who may write there';
+    return { error: unavailable(`${path}: ${messageOf(error)}`, next, error), fatal: false };
+  }
   if (code === undefined) {
     return { error: new SettleError('internal', messageOf(error), { cause: error }), fatal: false };
   }
@@ -66,6 +70,11 @@ export function corrupt(path: string, what: string, cause?: unknown): SettleErro
     next: 'Keep a copy of the file and of its -wal for analysis, then restore a backup; Settle repairs nothing silently',
     cause,
   });
+}
+
+/** The operating system's own refusal, such as EACCES: nothing of it is a defect of ours. */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error;
 }
 
 /** SQLite's extended result code, when the error is one of SQLite's. */

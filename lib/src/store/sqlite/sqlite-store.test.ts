@@ -326,7 +326,7 @@ describe('a file that is not right is refused and left as it is', () => {
 
   it('says so for a folder under the name of the file', async () => {
     mkdirSync(path);
-    await expect(open().ready()).rejects.toMatchObject({ name: 'SettleError' });
+    await expect(open().ready()).rejects.toMatchObject({ code: 'config_invalid' });
   });
 });
 
