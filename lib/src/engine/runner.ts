@@ -47,6 +47,8 @@ export interface RunnerWorld {
   readonly destinations: Destinations;
   readonly observe: Observer;
   readonly limits: EngineLimits;
+  /** Aborts when calls under way have had their time to end; one signal for all, since making one costs more than a call. */
+  readonly callsEnd: AbortSignal;
   /** The epoch under which this coordinator writes now. */
   epoch(): number;
   /** False while the lease may have run out, and during a stop: nothing new leaves. */
@@ -74,7 +76,7 @@ export interface Note {
 
 /** A call that waits for its turn at the destination, or (with `abort`) is under way. */
 interface Turn {
-  abort: AbortController | undefined;
+  underWay: boolean;
 }
 
 interface Pause {
@@ -237,7 +239,7 @@ export class Runner {
   }
 
   get callsUnderWay(): boolean {
-    for (const turn of this.#turns.values()) if (turn.abort !== undefined) return true;
+    for (const turn of this.#turns.values()) if (turn.underWay) return true;
     return false;
   }
 
@@ -303,10 +305,6 @@ export class Runner {
   /** Leaves a transaction that was read, and needs no change, to its owner. */
   leaveUntouched(): void {
     if (this.#standing === 'adopting' && this.#saving === undefined) this.#leave('lost');
-  }
-
-  abortCalls(): void {
-    for (const turn of this.#turns.values()) turn.abort?.abort();
   }
 
   /** Writes everything down and hands the transaction to whoever claims it. To be repeated until it has left. */
@@ -383,7 +381,7 @@ export class Runner {
 
   /** R3 */
   #enter(effect: CallEffect): void {
-    const turn: Turn = { abort: undefined };
+    const turn: Turn = { underWay: false };
     this.#turns.set(effect.branch, turn);
     const destination = this.#world.destinations.of(this.#world.caller.destinationOf(effect.address));
     let waited = false;
@@ -426,7 +424,7 @@ export class Runner {
       const reason = `no result at ${payload.reference}, which its payload needs`;
       return answered({ outcome: { kind: 'refused', reason }, repeatable: false }, 0);
     }
-    turn.abort = new AbortController();
+    turn.underWay = true;
     const startedMs = clock.monotonicMs();
     const timeoutMs = this.plan.callTimeoutMs ?? limits.callTimeoutMs;
     const call = {
@@ -439,7 +437,7 @@ export class Runner {
       timeoutMs,
     };
     crashPoint('runner.call', 'before');
-    const replied = caller.call(call, turn.abort.signal);
+    const replied = caller.call(call, this.#world.callsEnd);
     crashPoint('runner.call', 'after');
     replied.then(
       (reply) => answered(reply, clock.monotonicMs() - startedMs),
@@ -666,7 +664,8 @@ export class Runner {
       crashPoint('runner.give-back', 'after');
       return;
     }
-    this.#rest ??= clock.schedule(leftMs, () => this.#rested());
+    // As a wake: a rest too short for the clock to show would only be followed by another.
+    this.#rest ??= clock.schedule(Math.max(1, leftMs), () => this.#rested());
     // The initiator may tell another coordinator, which then must see what is tried.
     if (this.#now !== this.#durable) this.#save('keep');
   }
