@@ -97,7 +97,7 @@ class Sketch {
 
   intent(gid: Gid, definition: Definition): { readonly intent: Intent } {
     const { branches, refusedBy, hopeless } = this;
-    const amount = [...branches.values()].reduce((sum, { delta }) => sum + Math.max(delta, 0), 0);
+    const amount = [...branches.values()].reduce((sum, { delta }) => sum + delta, 0);
     const { pattern } = definition;
     return {
       intent: { gid, pattern, definition, plan: planOf(definition), amount, branches, refusedBy, hopeless },
