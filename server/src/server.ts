@@ -7,12 +7,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { createApi, createEventHub, loopbackHosts } from 'settle/api';
-import { apiLimits, type ApiResponse, type EventHub } from 'settle/api';
-import type { SettleError } from 'settle/core';
+import { apiLimits, createApi, createEventHub, loopbackHosts, problemResponse } from 'settle/api';
+import type { EventHub } from 'settle/api';
 import { openCoordinator, type EmbeddedCoordinator, type EngineEvent } from 'settle/engine';
 import { blockPrivateAddresses, type PooledExchange } from 'settle/http';
-import { retryAfterSeconds, toProblem } from 'settle/wire';
+import { toProblem } from 'settle/wire';
 import type { Config } from './config.ts';
 import { listen, type HttpServer } from './http.ts';
 import type { Log } from './log.ts';
@@ -151,22 +150,8 @@ function httpOptions(config: Config, log: Log): Omit<Parameters<typeof listen>[0
       requestTimeoutMs,
       keepAliveMs,
     },
-    refuse: refusal,
+    refuse: (error) => problemResponse(toProblem(error)),
     onFailure: (error) => log.error('internal', { error: describe(error) }),
-  };
-}
-
-function refusal(error: SettleError): ApiResponse {
-  const problem = toProblem(error);
-  const seconds = retryAfterSeconds(problem);
-  return {
-    status: problem.status,
-    headers: {
-      'content-type': 'application/problem+json',
-      'cache-control': 'no-store',
-      ...(seconds === undefined ? {} : { 'retry-after': String(seconds) }),
-    },
-    body: JSON.stringify(problem),
   };
 }
 

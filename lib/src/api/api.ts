@@ -8,7 +8,7 @@
 import type { Coordinator } from '../core/coordinator.ts';
 import { isGid, parseGid } from '../core/ids.ts';
 import { isSettleError, SettleError } from '../util/errors.ts';
-import { retryAfterSeconds, toProblem, type Problem } from '../wire/problem.ts';
+import { toProblem, type Problem } from '../wire/problem.ts';
 import { authenticator, type ApiKey } from './auth.ts';
 import { createEventHub, type EventHub } from './events.ts';
 import { problemResponse, type Api, type ApiRequest, type ApiResponse } from './exchange.ts';
@@ -97,9 +97,7 @@ function problemOf(error: unknown, found: Match, onError: ApiOptions['onError'])
 }
 
 function failure(problem: Problem, found: Match): ApiResponse {
-  const seconds = retryAfterSeconds(problem);
-  return problemResponse(problem.status, JSON.stringify(problem), {
-    ...(seconds === undefined ? {} : { 'retry-after': String(seconds) }),
+  return problemResponse(problem, {
     ...(problem.status === 401 ? { 'www-authenticate': 'Bearer realm="settle"' } : {}),
     ...(problem.status === 405 && found.kind === 'wrong-method' ? { allow: found.allow } : {}),
   });

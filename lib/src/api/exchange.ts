@@ -1,4 +1,6 @@
 /** What goes into the API and comes out of it: plain objects, so that any HTTP server is a few lines of glue. */
+import { problemMediaType, retryAfterSeconds, type Problem } from '../wire/problem.ts';
+
 export interface ApiRequest {
   /** In capitals. */
   readonly method: string;
@@ -32,19 +34,22 @@ export function headerOf(request: ApiRequest, name: string): string | undefined 
 
 const common = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
 const jsonHeaders = { ...common, 'content-type': 'application/json' };
-const problemHeaders = { ...common, 'content-type': 'application/problem+json' };
+const problemHeaders = { ...common, 'content-type': problemMediaType };
 const streamHeaders = { ...common, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' };
 
 export function jsonResponse(status: number, text: string, location?: string): ApiResponse {
   return { status, headers: location === undefined ? jsonHeaders : { ...jsonHeaders, location }, body: text };
 }
 
-export function problemResponse(
-  status: number,
-  text: string,
-  more: Readonly<Record<string, string>>,
-): ApiResponse {
-  return { status, headers: { ...problemHeaders, ...more }, body: text };
+/** For servers too, which refuse what never reaches the API (a body too large, no connection left) in the same words. */
+export function problemResponse(problem: Problem, more: Readonly<Record<string, string>> = {}): ApiResponse {
+  const seconds = retryAfterSeconds(problem);
+  const retry = seconds === undefined ? {} : { 'retry-after': String(seconds) };
+  return {
+    status: problem.status,
+    headers: { ...problemHeaders, ...retry, ...more },
+    body: JSON.stringify(problem),
+  };
 }
 
 export function streamResponse(body: AsyncIterable<string>): ApiResponse {

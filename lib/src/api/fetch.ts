@@ -50,8 +50,9 @@ async function bodyOf(request: Request, bytesMax: number): Promise<Uint8Array | 
 }
 
 function tooLarge(bytesMax: number): ApiResponse {
-  const problem = toProblem(new SettleError('body_too_large', `the body is larger than ${bytesMax} bytes`));
-  return problemResponse(problem.status, JSON.stringify(problem), {});
+  return problemResponse(
+    toProblem(new SettleError('body_too_large', `the body is larger than ${bytesMax} bytes`)),
+  );
 }
 
 function toResponse({ status, headers, body }: ApiResponse): Response {
