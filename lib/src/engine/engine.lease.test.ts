@@ -357,6 +357,7 @@ describe('several who ask at once about a transaction that is not in memory', ()
 
   it('wait for a claim that is bringing it just now', async () => {
     const at = await resting();
+    at.ledger.fate = ({ op }) => (op === 'check' ? 'ongoing' : 'done');
     const claim = at.store.claim.bind(at.store);
     at.store.claim = async (...args) => {
       const claimed = await claim(...args);

@@ -119,6 +119,28 @@ describe('a crash at the end', () => {
   });
 });
 
+describe('a coordinator that comes back after the deadline', () => {
+  it.each([
+    ['a saga', { ...sagaOf('a', 'b', 'c'), timeoutMs: 30_000 }],
+    ['a TCC', { ...tccOf('a', 'b', 'c'), timeoutMs: 30_000 }],
+  ])('turns %s back at once, and takes no further step', async (_, definition) => {
+    const { clock, ledger, start } = place();
+    ledger.fate = ({ branch }) => (branch === 'b' ? 'ongoing' : 'done');
+    const first = await start();
+    await clock.until(first.engine.submit({ gid: gid('g'), definition }));
+    await clock.advance(10_000);
+    first.crash();
+    await clock.advance(50_000);
+    ledger.calls.splice(0);
+    ledger.fate = () => 'done';
+    const second = await start();
+    await clock.advance(1_000);
+    expect((await clock.until(second.engine.get(gid('g')))).status).toBe('aborted');
+    expect(ledger.calls.map(({ op }) => op).filter((op) => op === 'action' || op === 'try')).toEqual([]);
+    expect(ledger.violations).toEqual([]);
+  });
+});
+
 describe('a long partition', () => {
   // covers B8
   it('a participant that is away for an hour holds up nobody else, and what waits for it settles soon after', async () => {

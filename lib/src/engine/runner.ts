@@ -211,6 +211,8 @@ export class Runner {
       runner.#apply({ kind: 'recovered', at: world.storeClock.nowMs() }, 'nothing');
       crashPoint('runner.recover', 'after');
     }
+    // A deadline that passed meanwhile decides before any call can leave: its own timer would come too late for that.
+    if (claimed) runner.#apply({ kind: 'clock', at: world.storeClock.nowMs() }, 'nothing');
     return runner;
   }
 
