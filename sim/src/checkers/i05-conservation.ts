@@ -31,6 +31,7 @@ function unbalanced({ gid, last, intent, effects }: Facts): readonly Violation[]
   for (const { branch, delta, held } of effects) moved.set(branch, (moved.get(branch) ?? 0) + delta + held);
   const found: Violation[] = [];
   for (const [branch, { delta }] of intent.branches) {
+    if (!isPartOf(last, branch)) continue;
     const is = moved.get(branch) ?? 0;
     const meant = status === 'committed' ? delta : 0;
     if (is !== meant)
@@ -41,6 +42,11 @@ function unbalanced({ gid, last, intent, effects }: Facts): readonly Violation[]
       });
   }
   return found;
+}
+
+/** Not every branch that its initiator had in mind was registered. */
+function isPartOf({ branches, plan }: Read, name: string): boolean {
+  return plan.pattern !== 'tcc' || branches.some(({ branch }) => branch === name);
 }
 
 /** A person skipped a branch, or decided about a message without knowing what its producer did. */
