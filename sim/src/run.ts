@@ -44,9 +44,6 @@ export interface RunResult {
 /** A broken invariant, or a run that is no run: the world threw, nothing committed without faults. */
 export type Failure = Violation | { readonly invariant: 'world'; readonly what: string; readonly gid?: Gid };
 
-/** Events after which a run is taken for one that never ends. */
-const eventsMax = 3_000_000;
-
 export async function runSeed(spec: SeedSpec, options: RunOptions): Promise<RunResult> {
   const allow = forbidGlobals();
   try {
@@ -204,10 +201,6 @@ class World {
   /** Once a second: has everything settled, or is the time for it over? */
   #watch(): void {
     this.#schedule.after(1_000, () => {
-      if (this.#schedule.events > eventsMax) {
-        this.#fail(`${eventsMax} events, and no end`);
-        return this.#schedule.stop();
-      }
       const violation = this.#options.checkers.flatMap(
         (checker) => checker.during?.(this.#history()) ?? [],
       )[0];

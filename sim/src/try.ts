@@ -8,6 +8,7 @@ const status: Record<string, number> = {};
 const met = new Set<string>();
 for (let seed = Number(from); seed < Number(from) + Number(count); seed++) {
   const r = await runSeed({ seed }, { checkers });
+  process.stderr.write(seed + ' ' + r.events + '\n');
   events += r.events;
   tx += r.history.final.rows.length;
   for (const row of r.history.final.rows) status[row.status] = (status[row.status] ?? 0) + 1;

@@ -13,6 +13,9 @@ export interface Entry {
   run: (() => void) | undefined;
 }
 
+/** Entries after which a run is taken for one that never ends; usual ones have some thousands. */
+export const eventsMax = 1_000_000;
+
 export class Schedule {
   now = 0;
   /** Entries that ran. */
@@ -64,7 +67,7 @@ export class Schedule {
       const { run } = entry;
       if (run === undefined) continue;
       this.now = entry.at;
-      this.events++;
+      if (++this.events > eventsMax) throw new Error(`${eventsMax} events, and no end`);
       this.#hash.number(entry.at);
       this.#hash.number(entry.order);
       entry.run = undefined;
