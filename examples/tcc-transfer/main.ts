@@ -19,16 +19,16 @@ const transfer = tcc('transfer', { input: unchecked<Transfer>() })
     try: (input, ctx) =>
       left.barrier.run(ctx, (db) => {
         const held = db
-          .prepare('update account set held = held + ?1 where owner = ?2 and balance - held >= ?1')
-          .run(input.cents, input.from);
+          .prepare('update account set held = held + $n where owner = $owner and balance - held >= $n')
+          .run({ n: input.cents, owner: input.from });
         if (held.changes === 0) throw new Refused(`${input.from} has less than ${input.cents} cents`);
       }),
     confirm: (input, _tried, ctx) =>
       left.barrier.run(ctx, (db) => {
         const take = db.prepare(
-          'update account set balance = balance - ?1, held = held - ?1 where owner = ?2',
+          'update account set balance = balance - $n, held = held - $n where owner = $owner',
         );
-        take.run(input.cents, input.from);
+        take.run({ n: input.cents, owner: input.from });
       }),
     cancel: (input, _tried, ctx) =>
       left.barrier.run(ctx, (db) => {

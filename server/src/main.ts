@@ -60,7 +60,8 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
 
 /** Older ones fail somewhere in the middle, with a message about something else. */
 function refuseOldNode(): void {
-  if (Number.parseInt(process.versions.node, 10) >= 22) return;
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > 22 || (major === 22 && minor >= 14)) return;
   throw new SettleError('config_invalid', `settle does not run on node ${process.version}`, {
     next: 'Use Node 22.14 or newer',
   });

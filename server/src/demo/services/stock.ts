@@ -8,14 +8,14 @@ export function reserve(db: DatabaseSync, orderId: string, order: OrderPayload):
   take(
     db,
     order,
-    'update product set available = available - ?1, sold = sold + ?1 where sku = ?2 and available >= ?1',
+    'update product set available = available - $n, sold = sold + $n where sku = $sku and available >= $n',
   );
   move(db, orderId, order, (quantity) => ({ sold: quantity, held: 0 }));
 }
 
 /** Saga: the undo of {@link reserve}. */
 export function release(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update product set available = available + ?1, sold = sold - ?1 where sku = ?2');
+  update(db, order, 'update product set available = available + $n, sold = sold - $n where sku = $sku');
   move(db, orderId, order, (quantity) => ({ sold: -quantity, held: 0 }));
 }
 
@@ -24,18 +24,18 @@ export function hold(db: DatabaseSync, orderId: string, order: OrderPayload): vo
   take(
     db,
     order,
-    'update product set available = available - ?1, held = held + ?1 where sku = ?2 and available >= ?1',
+    'update product set available = available - $n, held = held + $n where sku = $sku and available >= $n',
   );
   move(db, orderId, order, (quantity) => ({ sold: 0, held: quantity }));
 }
 
 export function sellHeld(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update product set held = held - ?1, sold = sold + ?1 where sku = ?2');
+  update(db, order, 'update product set held = held - $n, sold = sold + $n where sku = $sku');
   move(db, orderId, order, (quantity) => ({ sold: quantity, held: -quantity }));
 }
 
 export function freeHeld(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update product set held = held - ?1, available = available + ?1 where sku = ?2');
+  update(db, order, 'update product set held = held - $n, available = available + $n where sku = $sku');
   move(db, orderId, order, (quantity) => ({ sold: 0, held: -quantity }));
 }
 
@@ -44,8 +44,8 @@ export function deliver(db: DatabaseSync, orderId: string, order: OrderPayload):
   update(
     db,
     order,
-    `update product set available = max(available - ?1, 0), sold = sold + ?1,
-       backordered = backordered + max(?1 - available, 0) where sku = ?2`,
+    `update product set available = max(available - $n, 0), sold = sold + $n,
+       backordered = backordered + max($n - available, 0) where sku = $sku`,
   );
   move(db, orderId, order, (quantity) => ({ sold: quantity, held: 0 }));
 }
@@ -54,13 +54,13 @@ function take(db: DatabaseSync, order: OrderPayload, sql: string): void {
   const statement = db.prepare(sql);
   for (const { sku, quantity } of order.lines) {
     // Lines taken before it are given back by the barrier, which rolls back what a refused call did.
-    if (statement.run(quantity, sku).changes === 0) throw new Refused(`${sku} is out of stock`);
+    if (statement.run({ n: quantity, sku }).changes === 0) throw new Refused(`${sku} is out of stock`);
   }
 }
 
 function update(db: DatabaseSync, order: OrderPayload, sql: string): void {
   const statement = db.prepare(sql);
-  for (const { sku, quantity } of order.lines) statement.run(quantity, sku);
+  for (const { sku, quantity } of order.lines) statement.run({ n: quantity, sku });
 }
 
 function move(

@@ -8,7 +8,7 @@ export function charge(db: DatabaseSync, orderId: string, order: OrderPayload): 
   take(
     db,
     order,
-    'update customer set balance_cents = balance_cents - ?1 where id = ?2 and balance_cents >= ?1',
+    'update customer set balance_cents = balance_cents - $cents where id = $id and balance_cents >= $cents',
   );
   takings(db, order.totalCents);
   enter(db, orderId, order, { taken: order.totalCents });
@@ -16,7 +16,7 @@ export function charge(db: DatabaseSync, orderId: string, order: OrderPayload): 
 
 /** Saga: the undo of {@link charge}. */
 export function refund(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update customer set balance_cents = balance_cents + ?1 where id = ?2');
+  update(db, order, 'update customer set balance_cents = balance_cents + $cents where id = $id');
   takings(db, -order.totalCents);
   enter(db, orderId, order, { taken: -order.totalCents });
 }
@@ -26,14 +26,14 @@ export function hold(db: DatabaseSync, orderId: string, order: OrderPayload): vo
   take(
     db,
     order,
-    `update customer set balance_cents = balance_cents - ?1, held_cents = held_cents + ?1
-     where id = ?2 and balance_cents >= ?1`,
+    `update customer set balance_cents = balance_cents - $cents, held_cents = held_cents + $cents
+     where id = $id and balance_cents >= $cents`,
   );
   enter(db, orderId, order, { held: order.totalCents });
 }
 
 export function takeHeld(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update customer set held_cents = held_cents - ?1 where id = ?2');
+  update(db, order, 'update customer set held_cents = held_cents - $cents where id = $id');
   takings(db, order.totalCents);
   enter(db, orderId, order, { taken: order.totalCents, held: -order.totalCents });
 }
@@ -42,26 +42,30 @@ export function freeHeld(db: DatabaseSync, orderId: string, order: OrderPayload)
   update(
     db,
     order,
-    'update customer set held_cents = held_cents - ?1, balance_cents = balance_cents + ?1 where id = ?2',
+    'update customer set held_cents = held_cents - $cents, balance_cents = balance_cents + $cents where id = $id',
   );
   enter(db, orderId, order, { held: -order.totalCents });
 }
 
 /** Message: billed on account, which cannot be refused. */
 export function bill(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update customer set owed_cents = owed_cents + ?1 where id = ?2');
+  update(db, order, 'update customer set owed_cents = owed_cents + $cents where id = $id');
   takings(db, order.totalCents);
   enter(db, orderId, order, { taken: order.totalCents, owed: order.totalCents });
 }
 
 function take(db: DatabaseSync, order: OrderPayload, sql: string): void {
-  if (db.prepare(sql).run(order.totalCents, order.customer).changes === 0) {
+  if (db.prepare(sql).run(amountOf(order)).changes === 0) {
     throw new Refused(`customer ${order.customer} has too little money`);
   }
 }
 
 function update(db: DatabaseSync, order: OrderPayload, sql: string): void {
-  db.prepare(sql).run(order.totalCents, order.customer);
+  db.prepare(sql).run(amountOf(order));
+}
+
+function amountOf(order: OrderPayload) {
+  return { cents: order.totalCents, id: order.customer };
 }
 
 function takings(db: DatabaseSync, cents: number): void {
