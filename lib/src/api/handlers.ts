@@ -72,7 +72,7 @@ export function handlers({ coordinator, events, readiness, limits, version }: Wo
         try {
           checkPayloads(request, limits, () => payloadsOf(body));
           crashPoint('api.submit', 'before');
-          const view = await coordinator.submit(toSubmit(body, request.signal));
+          const view = await coordinator.submit(toSubmit(body));
           crashPoint('api.submit', 'after');
           return answer(view);
         } catch (error) {
@@ -85,7 +85,7 @@ export function handlers({ coordinator, events, readiness, limits, version }: Wo
           checkPayloads(request, limits, () => payloadsOf(body), `/transactions/${at}`),
         );
         const outcomes = await coordinator.submitMany(
-          transactions.map((body) => toSubmit(body, request.signal)),
+          transactions.map((body) => toSubmit(body)),
         );
         const printed = outcomes.map((outcome, at) =>
           outcome.kind === 'accepted'

@@ -112,6 +112,7 @@ class TheEngine implements Engine {
   readonly #lease: LeaseKeeper;
   readonly #world: RunnerWorld;
   readonly #runners = new Map<Gid, Runner>();
+  readonly #callsEnd = new AbortController();
   readonly #adopting = new Map<Gid, Promise<Runner>>();
   /** A claim under way, with all that it brings into memory. */
   #claiming: Promise<unknown> | undefined;
@@ -152,6 +153,7 @@ class TheEngine implements Engine {
       destinations: new Destinations(clock, observe, this.#limits),
       observe,
       limits: this.#limits,
+      callsEnd: this.#callsEnd.signal,
       epoch: () => this.#lease.epoch,
       mayCall: () => this.#phase === 'running' && this.#lease.isLive(),
       left: (runner) => this.#leftMemory(runner),
@@ -178,7 +180,7 @@ class TheEngine implements Engine {
     crashPoint('engine.drain', 'before');
     await this.#drained();
     crashPoint('engine.drain', 'after');
-    for (const runner of this.#runners.values()) runner.abortCalls();
+    this.#callsEnd.abort();
     // A store that does not answer holds nobody up: what it has not taken is claimed from us once our lease ends.
     const untilMs = this.#clock.monotonicMs() + this.#limits.drainMs;
     crashPoint('engine.hand-over', 'before');

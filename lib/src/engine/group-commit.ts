@@ -18,7 +18,7 @@ export type Written = WriteOutcome | { readonly kind: 'unknown'; readonly error:
 /** Writes in one batch. */
 const writesPerBatchMax = 128;
 /** Batches under way. */
-const batchesMax = 4;
+const batchesMax = 2;
 
 interface Waiting {
   readonly write: Write;

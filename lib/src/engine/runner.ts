@@ -74,7 +74,7 @@ export interface Note {
   readonly actor: string;
 }
 
-/** A call that waits for its turn at the destination, or (with `abort`) is under way. */
+/** A call that waits for its turn at the destination, or is under way. */
 interface Turn {
   underWay: boolean;
 }
@@ -313,8 +313,7 @@ export class Runner {
   giveBack(): void {
     if (this.#standing !== 'owned' || this.#saving !== undefined) return;
     // What was given back counts as complete, so calls that are still under way must be in it.
-    if (this.callsUnderWay && !planted('give-back-forgets-calls'))
-      this.#apply({ kind: 'recovered', at: this.#world.storeClock.nowMs() }, 'nothing');
+    if (this.callsUnderWay) this.#apply({ kind: 'recovered', at: this.#world.storeClock.nowMs() }, 'nothing');
     crashPoint('runner.give-back', 'before');
     this.#save('give back');
     crashPoint('runner.give-back', 'after');

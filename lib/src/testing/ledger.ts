@@ -1,4 +1,5 @@
 /** Participants with an honest barrier, and a ledger of what truly happened at them: what tests of outcomes judge by. */
+import { onAbort } from '../util/on-abort.ts';
 import type { Op } from '../core/outcome.ts';
 import type { BranchCall, BranchCaller, CallReply, Clock } from '../engine/ports.ts';
 import { done, ongoing, refused, unknown } from './scripted-caller.ts';
@@ -80,7 +81,7 @@ export class Ledger implements BranchCaller {
         cancel();
         resolve(unknown('aborted'));
       };
-      signal.addEventListener('abort', aborted, { once: true });
+      onAbort(signal, aborted);
     });
   }
 

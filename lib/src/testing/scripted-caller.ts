@@ -1,5 +1,6 @@
 import type { BranchCall, BranchCaller, CallReply } from '../engine/ports.ts';
 import type { Json } from '../util/json.ts';
+import { onAbort } from '../util/on-abort.ts';
 
 type Answer = CallReply | Promise<CallReply>;
 
@@ -21,7 +22,7 @@ export class ScriptedCaller implements BranchCaller {
     const nth = (this.#counts.get(key) ?? 0) + 1;
     this.#counts.set(key, nth);
     const aborted = new Promise<CallReply>((resolve) => {
-      signal.addEventListener('abort', () => resolve(unknown('aborted')), { once: true });
+      onAbort(signal, () => resolve(unknown('aborted')));
     });
     return Promise.race([this.#scripts.get(key)?.(call, nth) ?? done(), aborted]);
   }

@@ -83,11 +83,6 @@ describe('a definition', () => {
     if (parsed.kind !== 'valid') return;
     expect(planOf(toSubmit(parsed.value).definition)).toMatchObject({ steps: [{ retry }] });
   });
-
-  it('carries the signal of its request', () => {
-    const { signal } = new AbortController();
-    expect(toSubmit({ pattern: 'tcc', name: 'n' }, signal).signal).toBe(signal);
-  });
 });
 
 describe('a gid', () => {

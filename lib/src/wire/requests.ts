@@ -287,15 +287,17 @@ export const actionSchema: s.Schema<ActionBody> = s.union('action', {
 
 // ---- what a body means
 
-/** The submit a body asks for. */
-export function toSubmit(body: SubmitBody, signal?: AbortSignal): SubmitRequest {
+/**
+ * The submit a body asks for. It has no signal: watching whether the caller stays costs more than waiting for nobody
+ * until the transaction ends, or `waitMs` have passed.
+ */
+export function toSubmit(body: SubmitBody): SubmitRequest {
   const definition = toDefinition(body);
   const { gid, waitMs } = body;
   return {
     definition,
     ...(gid === undefined ? {} : { gid: checkedGid(gid) }),
     ...(waitMs === undefined ? {} : { waitMs }),
-    ...(signal === undefined ? {} : { signal }),
   };
 }
 
