@@ -82,7 +82,7 @@ export class Participant {
       process.tell(() => {
         const payload: unknown =
           request.body === '' || request.body === undefined ? undefined : JSON.parse(request.body);
-        this.#serve(asked, payload, call, (what) => answer(0, what));
+        this.#serve(asked, payload, call, request.path, (what) => answer(0, what));
       }),
     );
   }
@@ -112,8 +112,14 @@ export class Participant {
 
   // ---- one call
 
-  #serve(asked: BarrierCall, payload: unknown, call: number, reply: (what: HttpReply) => void): void {
-    const mood = this.#drawMood(asked);
+  #serve(
+    asked: BarrierCall,
+    payload: unknown,
+    call: number,
+    path: string,
+    reply: (what: HttpReply) => void,
+  ): void {
+    const mood = this.#drawMood(path);
     switch (mood) {
       case 'well':
         return this.#honest(asked, payload, call, reply);
@@ -151,11 +157,11 @@ export class Participant {
     }
   }
 
-  #drawMood({ op }: BarrierCall): Misbehaviour | 'well' {
+  #drawMood(path: string): Misbehaviour | 'well' {
     const { participant } = this.#world.weather;
     let left = this.#mood.next();
     for (const mood of moods) {
-      if (mood === 'refuse-phase-2' && (op === 'action' || op === 'try' || op === 'check')) continue;
+      if (mood === 'refuse-phase-2' && !phase2.some((end) => path.endsWith(end))) continue;
       left -= participant[mood];
       if (left >= 0) continue;
       if (mood === 'forgetful' && this.announces) return 'well';
@@ -319,6 +325,9 @@ export class Participant {
     return response(status, 'text/plain', 'no', status < 400 ? { location: 'http://elsewhere/' } : {});
   }
 }
+
+/** What follows a decision: no business reason may refuse it. */
+const phase2 = ['/confirm', '/cancel', '/undo-debit', '/undo-credit', '/deliver'];
 
 const moods: readonly Misbehaviour[] = [
   'crash',
