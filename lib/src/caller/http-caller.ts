@@ -125,7 +125,7 @@ class Targets {
     const reason = this.whyNotAllowed(address);
     if (reason !== undefined) return { kind: 'forbidden', reason };
     const url = parsePlainUrl(address);
-    if (url.kind === 'rejected') return { kind: 'forbidden', reason: url.reason };
+    if (url.kind === 'rejected') return { kind: 'forbidden', reason: `the URL ${url.reason}` };
     return { kind: 'target', origin: url.origin, path: url.path };
   }
 }

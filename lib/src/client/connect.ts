@@ -37,7 +37,7 @@ export interface ConnectOptions {
 export function connect(url: string, options: ConnectOptions = {}): Settle {
   const fault = whyNotPlainUrl(url);
   if (fault !== undefined) {
-    throw new SettleError('invalid_request', `the URL of the coordinator is not acceptable: ${fault}`, {
+    throw new SettleError('invalid_request', `the URL of the coordinator ${fault}`, {
       next: 'Connect to something like http://127.0.0.1:36789',
     });
   }

@@ -30,7 +30,7 @@ export type AddressCheck = (url: string) => string | undefined;
 export function allowAddresses(rules: readonly AllowRule[]): AddressCheck {
   return (address) => {
     const url = parsePlainUrl(address);
-    if (url.kind === 'rejected') return `the URL is not acceptable: ${url.reason}`;
+    if (url.kind === 'rejected') return `the URL ${url.reason}`;
     if (rules.some((rule) => allows(rule, url))) return undefined;
     return `${url.origin} is not on the list of allowed addresses, or not with this path`;
   };
@@ -45,7 +45,7 @@ export function parseAllowRule(text: string): AllowRule {
   const wildcard = /^(https?:\/\/)\*\./.exec(text);
   const url = parsePlainUrl(wildcard === null ? text : text.replace('*.', ''));
   if (url.kind === 'rejected') {
-    throw new SettleError('config_invalid', `${JSON.stringify(text)} allows nothing: ${url.reason}`, {
+    throw new SettleError('config_invalid', `${JSON.stringify(text)} allows nothing: it ${url.reason}`, {
       next: 'Write loopback, https://host:port/path or https://*.domain:port/path',
     });
   }

@@ -17,7 +17,7 @@ export interface PlainUrl {
 
 export interface NotPlain {
   readonly kind: 'rejected';
-  /** A sentence about the URL: `it contains a backslash`. */
+  /** Completes a sentence about the URL: `contains a backslash`. */
   readonly reason: string;
 }
 
@@ -39,29 +39,28 @@ function read(text: string): PlainUrl | NotPlain {
   const reason = whyNotPlainText(text);
   if (reason !== undefined) return rejected(reason);
   const scheme = text.startsWith('https://') ? 'https' : text.startsWith('http://') ? 'http' : undefined;
-  if (scheme === undefined) return rejected('it does not start with http:// or https://');
+  if (scheme === undefined) return rejected('does not start with http:// or https://');
   const authority = /^[^/?]*/.exec(text.slice(scheme.length + 3))?.[0] ?? '';
-  if (authority.includes('@')) return rejected('it carries a user name or password');
-  if (!URL.canParse(text)) return rejected('it is not a URL');
+  if (authority.includes('@')) return rejected('carries a user name or password');
+  if (!URL.canParse(text)) return rejected('is not a URL');
   const { origin, hostname, host, port, pathname, search } = new URL(text);
   const defaultPort = scheme === 'https' ? 443 : 80;
   if (authority !== host && authority !== `${hostname}:${defaultPort}`) {
-    return rejected(`its host is not written plainly; if you mean ${host}, write that`);
+    return rejected(`has a host that is not written plainly; if ${host} is meant, write that`);
   }
   if (!/^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])$/.test(hostname))
-    return rejected('its host is not a name or an IP address');
-  if (hostname.endsWith('.')) return rejected('its host ends in a dot');
+    return rejected('has a host that is neither a name nor an IP address');
+  if (hostname.endsWith('.')) return rejected('has a host that ends in a dot');
   const path = pathname + search;
   return { kind: 'url', origin, scheme, hostname, port: port === '' ? defaultPort : Number(port), path };
 }
 
 /** Anything else the URL parser would strip, fold or encode: the host as it stands must be the host that is meant. */
 function whyNotPlainText(text: string): string | undefined {
-  if (text.length > plainUrlCharactersMax) return `it is longer than ${plainUrlCharactersMax} characters`;
-  if (!/^[\x21-\x7e]*$/.test(text))
-    return 'it contains a space, a control character or one that is not ASCII';
-  if (text.includes('\\')) return 'it contains a backslash';
-  if (text.includes('#')) return 'it contains a fragment';
+  if (text.length > plainUrlCharactersMax) return `is longer than ${plainUrlCharactersMax} characters`;
+  if (!/^[\x21-\x7e]*$/.test(text)) return 'contains a space, a control character or one that is not ASCII';
+  if (text.includes('\\')) return 'contains a backslash';
+  if (text.includes('#')) return 'contains a fragment';
   return undefined;
 }
 
