@@ -5,9 +5,11 @@
  *   npm run sim -- --seeds 100000 --from 1       more of them
  *   npm run sim -- --seed 7 [--mask a,b] [--transactions N] [--safety MS]
  *   npm run sim -- --seed 7 --trace [gid]        what happened to one transaction, or to all
+ *   npm run sim -- --bugs [name ...]             after how many seeds each planted bug is found
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { huntAll } from './bugs.ts';
 import { checkers } from './checkers/index.ts';
 import { mustMeet } from './coverage.ts';
 import { runSeed, type RunResult } from './run.ts';
@@ -33,6 +35,8 @@ try {
 }
 
 async function main(argv: readonly string[]): Promise<number> {
+  const [first, ...names] = argv;
+  if (first === '--bugs') return huntAll(names);
   const { trace, options, spec } = readArguments(argv);
   return spec === undefined ? many(options) : one(spec, trace);
 }
@@ -142,13 +146,13 @@ async function onProcesses(count: number, tasks: Task[], done: (report: Report) 
 
 async function serve(next: Iterator<Task>, done: (report: Report) => void): Promise<void> {
   for (let worker: ChildProcess | undefined; ;) {
-    const { value: task, done: isDone } = next.next() as IteratorResult<Task, undefined>;
-    if (isDone || task === undefined) {
+    const step = next.next();
+    if (step.done === true) {
       worker?.disconnect();
       return;
     }
     worker ??= fork(new URL('worker.ts', import.meta.url));
-    const report = await runOn(worker, task);
+    const report = await runOn(worker, step.value);
     done(report);
     if (report.hash === '') worker = undefined;
   }

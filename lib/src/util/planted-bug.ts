@@ -19,7 +19,6 @@ export const plantedBugs = {
   // engine: recovery, leases, limits
   'recover-without-doubt': 'D3: recovery forgets that calls may have left unrecorded',
   'recover-from-the-start': 'recovery starts again at the first step',
-  'give-back-forgets-calls': 'what is given back says nothing of the calls under way',
   'call-after-the-lease': 'calls leave although the lease may have run out',
   'accept-another-body': 'another definition under the same gid is taken for a repeat',
   'retry-at-once': 'no pause before the next attempt',
