@@ -25,7 +25,7 @@ export default defineConfig({
         resolve: { alias: sourcesOfSettle() },
         test: {
           name: 'unit',
-          include: ['lib/src/**/*.test.ts', 'server/src/**/*.test.ts'],
+          include: ['lib/src/**/*.test.ts', 'server/src/**/*.test.ts', 'sim/src/**/*.test.ts'],
           exclude: ['lib/src/core/**'],
           execArgv,
         },

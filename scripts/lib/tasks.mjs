@@ -19,6 +19,9 @@ const tasks = {
   'check:packages': () => checkPackages(),
   'test:unit': (args) => runTool('vitest', ['run', ...args]),
   bench,
+  // The simulator runs the sources of lib as they are: nothing is built for it.
+  sim: (args) =>
+    run(process.execPath, [...typeStrippingFlags(), join(root, 'sim', 'src', 'main.ts'), ...args]),
 };
 
 export async function runTask(name, args = []) {

@@ -86,7 +86,7 @@ export function heal({
   calm: Weather;
 }): void {
   Object.assign(weather, calm);
-  for (const mend of [...mends]) mend();
+  for (const mend of mends) mend();
 }
 
 class Fault {

@@ -129,8 +129,9 @@ function tasksOf(regressions: readonly SeedSpec[], from: number, seeds: number):
   ];
 }
 
+const run = (spec: SeedSpec): Promise<RunResult> => runSeed(spec, { checkers });
+
 async function show(report: Report): Promise<void> {
-  const run = (spec: SeedSpec): Promise<RunResult> => runSeed(spec, { checkers });
   const smallest = await shrink(await run(report.spec), run);
   const gid = smallest.violations.find((violation) => violation.gid !== undefined)?.gid;
   console.log(`\nseed ${report.spec.seed}, shrunk:`);

@@ -72,7 +72,6 @@ class World {
   readonly #failures: Failure[] = [];
   #clientsLeft = 0;
   #healedAt = Infinity;
-  #ended: 'settled' | 'out of time' | undefined;
   #final: FinalDump = { rows: [], accounts: [], barrierRows: [], leases: [], coordinators: [] };
 
   constructor(scenario: Scenario, options: RunOptions) {
@@ -209,8 +208,8 @@ class World {
         return this.#schedule.stop();
       }
       if (this.#healedAt === Infinity) return this.#watch();
-      if (this.#clientsLeft === 0 && this.#hasSettled()) return this.#close('settled');
-      if (this.#schedule.now > this.#healedAt + this.#settleBoundMs()) return this.#close('out of time');
+      if (this.#clientsLeft === 0 && this.#hasSettled()) return this.#close();
+      if (this.#schedule.now > this.#healedAt + this.#settleBoundMs()) return this.#close();
       this.#watch();
     });
   }
@@ -241,8 +240,7 @@ class World {
   }
 
   /** Leases of the dead lapse, late answers come in, clients look a last time, coordinators stop. */
-  #close(how: 'settled' | 'out of time'): void {
-    this.#ended = how;
+  #close(): void {
     const { limits } = this.scenario;
     this.#schedule.after(limits.leaseMs + 2_000, () => {
       const audits = this.#jobs.map(({ intent }) =>

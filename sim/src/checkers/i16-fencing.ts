@@ -53,7 +53,8 @@ function stolen(
   const lease = leases.at(before.epoch, seq);
   if (lease === undefined || lease.kind === 'left') return undefined;
   const leftMs = lease.at + limits.leaseMs - at;
-  return leftMs > 0
+  // The store's clock counts whole milliseconds.
+  return leftMs >= 1
     ? `claimed from epoch ${before.epoch}, whose lease lived for another ${leftMs} ms`
     : undefined;
 }

@@ -69,15 +69,15 @@ export function ask(
       const { process, engine } = incarnation;
       const answer = (result: Outcome): void =>
         process.tell(() => network.send(coordinator.name, place, () => settle(result)));
-      process.tell(() =>
-        carryOut(engine, gid, what).then(
+      process.tell(() => {
+        void carryOut(engine, gid, what).then(
           (view) => answer({ kind: 'view', view }),
           (error: unknown) => {
             if (!isSettleError(error)) throw error;
             answer({ kind: 'error', code: error.code, message: messageOf(error) });
           },
-        ),
-      );
+        );
+      });
     });
   });
 }

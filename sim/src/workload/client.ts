@@ -101,7 +101,7 @@ class Client {
     for (const name of this.#job.ownTries) {
       const tried = await this.#try(name);
       this.#mayDie();
-      if (!tried) return void (await this.#abort('a try of its own failed'));
+      if (!tried) return this.#abort('a try of its own failed');
     }
     for (let poll = 0; poll < 20 && view?.status === 'trying' && this.#isTrying(view); poll++) {
       await this.#sleep(200);
@@ -109,8 +109,7 @@ class Client {
       this.#mayDie();
     }
     if (view?.status !== 'trying') return;
-    if (this.#job.ends === 'abort' || this.#isTrying(view))
-      return void (await this.#abort('changed its mind'));
+    if (this.#job.ends === 'abort' || this.#isTrying(view)) return this.#abort('changed its mind');
     await this.#insist({ kind: 'commit', waitMs: this.#job.waitMs });
   }
 

@@ -176,7 +176,7 @@ function saga(sketch: Sketch, gid: Gid): { readonly intent: Intent } {
       name: credit.name,
       action,
       ...(hasPivot
-        ? { ...(isParallel ? { after: ['seal'] } : {}) }
+        ? isParallel && { after: ['seal'] }
         : {
             compensation: { address: `${credit.origin}/undo-credit` },
             ...(isParallel ? { after: injects ? ['debit0'] : [] } : {}),

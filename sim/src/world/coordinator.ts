@@ -56,8 +56,8 @@ export class Incarnation {
     });
     const chance: Rng = stream(seed, `${process.name}/crash`);
     const caller: BranchCaller = {
-      destinationOf: http.destinationOf,
-      whyNotAllowed: http.whyNotAllowed,
+      destinationOf: (address) => http.destinationOf(address),
+      whyNotAllowed: (address) => http.whyNotAllowed(address),
       call: (call, signal) => {
         if (process.life === 'dead') return new Promise(() => undefined);
         const origin = http.destinationOf(call.address);

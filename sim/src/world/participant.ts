@@ -42,6 +42,8 @@ export class Participant {
   #crashes = 0;
   /** Which call made the effect of an operation. */
   readonly #madeBy = new Map<string, number>();
+  /** Operations that it said to be under way: it may not deny them afterwards. */
+  readonly #promised = new Set<string>();
   readonly #world: ParticipantWorld;
   readonly #mood: Rng;
   readonly #detail: Rng;
@@ -143,6 +145,7 @@ export class Participant {
       case 'refuse-phase-2':
         return reply(response(409, 'application/json', '{"reason":"I would rather not"}'));
       case 'ongoing':
+        this.#promised.add(`${asked.gid}/${asked.branch}/${asked.op}`);
         return reply(response(425, 'text/plain', '', this.#detail.chance(0.5) ? { 'retry-after': '1' } : {}));
       case 'truncated':
         if (this.#detail.chance(0.5)) this.#transact(asked, payload, call, 'commit');
@@ -189,7 +192,8 @@ export class Participant {
     const mayChange =
       op === 'try' || (op === 'action' && isJsonObject(payload) && payload['undoable'] === true);
     const madeBy = this.#madeBy.get(`${gid}/${branch}/${op}`);
-    if (!mayChange || madeBy === undefined || madeBy === call)
+    const isPromised = this.#promised.has(`${gid}/${branch}/${op}`);
+    if (!mayChange || isPromised || madeBy === undefined || madeBy === call)
       return this.#honest(asked, payload, call, reply);
     this.#world.recorder.sometimes('handled: a repeat was refused');
     reply(response(409, 'application/json', '{"reason":"the business changed its mind"}'));
@@ -209,11 +213,12 @@ export class Participant {
     const undone = rows.get(`${gid}/${branch}/${op === 'cancel' ? 'try' : 'action'}`);
     const isFirst = !rows.has(`${gid}/${branch}/${op}`) && undone?.by !== op;
     const transaction = this.database.begin();
-    let worked = false;
+    // An object, since the compiler does not see that the barrier calls back.
+    const work = { ran: false };
     let answer: Answer;
     try {
       const given = barrier(transaction, asked, () => {
-        worked = true;
+        work.ran = true;
         return this.#work(transaction, asked, payload);
       });
       assert('kind' in given, 'this database answers at once');
@@ -241,9 +246,9 @@ export class Participant {
         heldAfter: account.held,
       });
     }
-    if (worked && answer.kind === 'done') this.#madeBy.set(`${gid}/${branch}/${op}`, call);
+    if (work.ran && answer.kind === 'done') this.#madeBy.set(`${gid}/${branch}/${op}`, call);
     const isUndo = op === 'compensate' || op === 'cancel';
-    record(isUndo && !worked && isFirst ? 'null' : howOf(asked, answer, worked));
+    record(isUndo && !work.ran && isFirst ? 'null' : howOf(asked, answer, work.ran));
     return { answer };
   }
 
@@ -251,7 +256,7 @@ export class Participant {
   #work(transaction: Transaction, { branch, op }: BarrierCall, payload: unknown): Json | undefined {
     if (!isJsonObject(payload)) throw new Error('no payload');
     const { account: name, amount } = payload;
-    const account = this.database.accounts.get(String(name));
+    const account = typeof name === 'string' ? this.database.accounts.get(name) : undefined;
     if (account === undefined || typeof amount !== 'number') throw new Error('payload of another shape');
     if (payload['closed'] === true && (op === 'action' || op === 'try'))
       throw new Refused('the account is closed');
@@ -299,7 +304,7 @@ export class Participant {
   }
 
   #garbage(): HttpReply {
-    const kind = this.#detail.pick(['html', 'not JSON', 'deep', 'encoded', 'duplicate member']);
+    const kind = this.#detail.pick(['html', 'not JSON', 'deep', 'encoded', 'duplicate member'] as const);
     this.#world.recorder.sometimes(`classify: 2xx with garbage: ${kind}`);
     switch (kind) {
       case 'html':

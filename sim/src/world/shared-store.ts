@@ -114,7 +114,7 @@ export class SharedStore {
       await run(this.#memory);
     }
     this.#atMs = undefined;
-    for (const gid of [...this.#rows.keys()]) {
+    for (const gid of this.#rows.keys()) {
       const stored = await this.#memory.load(gid);
       if (stored === undefined) this.#rows.delete(gid);
       else this.#rows.set(gid, stored);
