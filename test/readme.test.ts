@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -17,7 +17,9 @@ it('the saga of the README does what its comment says, in under 25 lines', async
   const folder = mkdtempSync(join(root, '.cache', 'readme-'));
   try {
     writeFileSync(join(folder, 'readme.ts'), code);
-    const { stdout } = await promisify(execFile)(process.execPath, [...typeStrippingFlags(), 'readme.ts'], { cwd: folder });
+    const { stdout } = await promisify(execFile)(process.execPath, [...typeStrippingFlags(), 'readme.ts'], {
+      cwd: folder,
+    });
     expect(stdout.trim()).toBe(promised);
   } finally {
     rmSync(folder, { recursive: true });
@@ -31,5 +33,5 @@ it('fits two screens', () => {
 it('links to files that exist', () => {
   const links = [...readme.matchAll(/\]\((?!http)([^)#]+)\)/g)].map(([, link = '']) => link);
   expect(links.length).toBeGreaterThan(5);
-  for (const link of links) expect(() => readFileSync(join(root, link)), link).not.toThrow('ENOENT');
+  expect(links.filter((link) => !existsSync(join(root, link)))).toEqual([]);
 });

@@ -202,6 +202,15 @@ describe('one file, one store', () => {
     await expect(open().ready()).resolves.toBeUndefined();
   });
 
+  // covers A27
+  it('refuses a second store also after the file was taken away', async () => {
+    const store = open();
+    await store.commit([insert('t1')]);
+    for (const suffix of ['', '-wal', '-shm']) renameSync(path + suffix, `${path}${suffix}.away`);
+    await expect(open().ready()).rejects.toMatchObject({ code: 'store_locked' });
+    expect(existsSync(path)).toBe(false);
+  });
+
   it('can be opened again once it was closed, with nothing left in the log', async () => {
     const first = open();
     await first.commit([insert('t1')]);
