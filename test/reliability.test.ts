@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { crashPoints } from '../lib/src/util/crash-point.ts';
+import { faultNames } from '../sim/src/faults.ts';
 import { marksIn, marksUnder, type Mark } from './covers.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -18,24 +20,36 @@ interface Row {
   readonly id: string;
   readonly words: string;
   readonly tests: readonly { readonly name: string; readonly file: string; readonly title: string }[];
+  /** Of the simulator. */
+  readonly faults: readonly string[];
+  /** At which the coordinator is killed. */
+  readonly points: readonly string[];
   /** What is missing. */
   readonly notYet: string | undefined;
 }
 
 const rows = [...text.matchAll(/^\| ([A-Z]\d+) \| (.+) \| (.+) \|$/gm)].map(
-  ([, id = '', words = '', cell = '']) => rowOf(id, words, cell),
+  ([, id = '', words = '', cell = '']): Row => {
+    const entries = cell.split('<br>');
+    const named = (what: RegExp): readonly string[] =>
+      entries
+        .flatMap((entry) => (what.test(entry) ? [...entry.matchAll(/`([^`]+)`/g)] : []))
+        .map(([, name = '']) => name);
+    const tests = entries.flatMap((entry) => {
+      const [, name = '', file = '', title = ''] = /^\[([^\]]+)\]\(([^)]+)\) (.+)$/.exec(entry) ?? [];
+      return file === '' ? [] : [{ name, file, title: title.replaceAll(/\\(.)/g, '$1') }];
+    });
+    const unread = entries.filter(
+      (entry) => !/^(?:\[|simulator: `|killed at: `|\*\*not yet\*\*: )/.test(entry),
+    );
+    if (unread.length > 0) throw new Error(`${id} has an entry that nobody can read: ${unread.join()}`);
+    const notYet = entries.flatMap((entry) => /^\*\*not yet\*\*: (.+)$/.exec(entry)?.[1] ?? [])[0];
+    return { id, words, tests, faults: named(/^simulator: /), points: named(/^killed at: /), notYet };
+  },
 );
 
-function rowOf(id: string, words: string, cell: string): Row {
-  const entries = cell.split('<br>');
-  const notYet = entries.flatMap((entry) => /^\*\*not yet\*\*: (.+)$/.exec(entry)?.[1] ?? []);
-  const tests = entries.flatMap((entry) => {
-    const [, name = '', file = '', title = ''] = /^\[([^\]]+)\]\(([^)]+)\) (.+)$/.exec(entry) ?? [];
-    return file === '' ? [] : [{ name, file, title: title.replaceAll(/\\(.)/g, '$1') }];
-  });
-  if (entries.length !== notYet.length + tests.length)
-    throw new Error(`${id} has an entry that nobody can read: ${cell}`);
-  return { id, words, tests, notYet: notYet[0] };
+function isTouched({ tests, faults, points }: Row): boolean {
+  return tests.length + faults.length + points.length > 0;
 }
 
 const spelled = ({ id, file, title }: Mark): string => `${id} ${file}: ${title}`;
@@ -46,9 +60,7 @@ describe('the table of cases', () => {
   });
 
   test('says of every case what it is, and what covers it or what is missing', () => {
-    const empty = rows.filter(
-      ({ words, tests, notYet }) => words.length < 8 || (tests.length === 0 && notYet === undefined),
-    );
+    const empty = rows.filter((row) => row.words.length < 8 || (!isTouched(row) && row.notYet === undefined));
     expect(empty.map(({ id }) => id)).toEqual([]);
   });
 
@@ -66,13 +78,23 @@ describe('the table of cases', () => {
     expect(new Set(named).size).toBe(named.length);
   });
 
+  test('names every fault of the simulator, and none that it has not', () => {
+    const named = new Set(rows.flatMap(({ faults }) => faults));
+    expect([...named].toSorted()).toEqual(faultNames.toSorted());
+  });
+
+  test('names only points at which a coordinator is killed', () => {
+    const known: readonly string[] = crashPoints;
+    expect(rows.flatMap(({ points }) => points).filter((point) => !known.includes(point))).toEqual([]);
+  });
+
   test('calls every file by its own name', () => {
     for (const { name, file } of rows.flatMap(({ tests }) => tests)) expect(file).toContain(`/${name}.`);
   });
 
   test('is counted right', () => {
     const covered = rows.filter(({ notYet }) => notYet === undefined).length;
-    const partly = rows.filter(({ notYet, tests }) => notYet !== undefined && tests.length > 0).length;
+    const partly = rows.filter((row) => row.notYet !== undefined && isTouched(row)).length;
     expect(text).toContain(
       `Of ${rows.length} cases ${covered} are covered, ${partly} in part, ${rows.length - covered - partly} not yet.`,
     );

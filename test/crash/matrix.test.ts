@@ -13,6 +13,7 @@ describe('a coordinator that dies at a named crash point, starts again and settl
     console.log(`crash matrix: ${crashPoints.length} points, ${cases.length} cases`);
   });
 
+  // covers A1, A2, A3, A4, A5, A7, A14, A32, H3
   it(
     'loses no acknowledged transfer, doubles none and leaves none half done, wherever it dies',
     { timeout: 400_000 },
