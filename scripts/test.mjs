@@ -20,6 +20,7 @@ await main(async () => {
   await runTests(tally, 'core, with every branch covered', ['--project', 'core', '--coverage']);
   await runTests(tally, 'everything else', ['--project', 'unit', '--project', 'system']);
   await tally.check('simulator', () => runTask('sim'));
+  await tally.check('planted bugs', () => runTask('sim', ['--bugs']));
   await tally.check('packages', () => runTask('check:packages'));
   return tally.close();
 });

@@ -1,11 +1,11 @@
 // What is published is what we mean to publish.
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const run = promisify(execFile);
@@ -72,6 +72,55 @@ describe('the package settle', () => {
   });
 });
 
+describe('the packed settle, unpacked', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'settle-unpacked-'));
+    await pack('lib', folder);
+    await run('tar', ['-xzf', `settle-${lib.version}.tgz`], { cwd: folder });
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('holds no switch for bugs or crashes, and nothing that asks for one', () => {
+    const asking = modules().filter(({ code }) => /\b(?:planted|plant|crashPoint)\(/.test(code));
+    expect(asking.map(({ path }) => path)).toEqual([]);
+    expect(modules().filter(({ path }) => /planted-bug|crash-point/.test(path))).toEqual([]);
+  });
+
+  test('imports nothing that was left out', () => {
+    const missing = modules().flatMap(({ path, code }) =>
+      [...code.matchAll(/^(?:import|export)\b[^'";]*?from '(\.[^']+)'/gm)]
+        .map(([, imported = '']) => join(dirname(path), imported))
+        .filter((target) => !existsSync(target)),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test('runs a saga', async () => {
+    const script = `
+      import { Refused, saga } from './package/dist/client/index.js';
+      import { openCoordinator } from './package/dist/embedded/index.js';
+      import { memoryStore } from './package/dist/store/memory/index.js';
+      const story = [];
+      const order = saga('order')
+        .step('reserve', { do: () => void story.push('reserve'), undo: () => void story.push('give back') })
+        .step('charge', { do: () => { throw new Refused('no money'); } });
+      const coordinator = await openCoordinator({ store: memoryStore(), definitions: [order] });
+      const { status } = await coordinator.run(order, {});
+      await coordinator.close();
+      console.log(status, story.join(', '));`;
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder });
+    expect(stdout.trim()).toBe('aborted reserve, give back');
+  });
+
+  function modules(): readonly { readonly path: string; readonly code: string }[] {
+    return readdirSync(join(folder, 'package/dist'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.js'))
+      .map((file) => join(folder, 'package/dist', file))
+      .map((path) => ({ path, code: readFileSync(path, 'utf8') }));
+  }
+});
+
 describe('the package settle-server', () => {
   test('holds its manifest, README, LICENSE and dist with the settle command, and no test', async () => {
     const files = await packedFiles('server');
@@ -127,16 +176,20 @@ describe('the repository', () => {
 async function packedFiles(workspace: string): Promise<readonly string[]> {
   const folder = mkdtempSync(join(tmpdir(), 'settle-pack-'));
   try {
-    const { stdout } = await run('npm', ['pack', '--json', '--silent', '--pack-destination', folder], {
-      cwd: join(root, workspace),
-      shell: process.platform === 'win32',
-    });
-    // An array in some versions of npm, an object by package name in others.
-    const packed = Object.values(JSON.parse(stdout) as Record<string, { files: { path: string }[] }>)[0];
-    return packed?.files.map((file) => file.path) ?? [];
+    return await pack(workspace, folder);
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+async function pack(workspace: string, folder: string): Promise<readonly string[]> {
+  const { stdout } = await run('npm', ['pack', '--json', '--silent', '--pack-destination', folder], {
+    cwd: join(root, workspace),
+    shell: process.platform === 'win32',
+  });
+  // An array in some versions of npm, an object by package name in others.
+  const packed = Object.values(JSON.parse(stdout) as Record<string, { files: { path: string }[] }>)[0];
+  return packed?.files.map((file) => file.path) ?? [];
 }
 
 function readJson(path: string): unknown {
