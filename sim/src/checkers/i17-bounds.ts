@@ -49,7 +49,7 @@ function hurried({ gid, calls, operations, writes }: Facts): readonly Violation[
     // Whoever asks for it, decides something or takes it over ends the pause.
     const isMeanwhile = (when: number): boolean => when > before.seq && when < seq;
     const wasTouched =
-      operations.some(({ answer, request, ...asked }) => request.kind !== 'get' && isMeanwhile(asked.seq)) ||
+      operations.some(({ request, seq }) => request.kind !== 'get' && isMeanwhile(seq)) ||
       writes.some(
         ({ kind, seq, before, after }) =>
           isMeanwhile(seq) && (kind === 'claim' || before?.epoch !== after?.epoch),
