@@ -228,7 +228,7 @@ class Connection {
   async #write(to: Socket, piece: Buffer): Promise<void> {
     // Called when it has left, and also when it never will.
     await new Promise<void>((resolve, reject) => {
-      to.write(piece, (error) => (error == null ? resolve() : reject(error)));
+      to.write(piece, (error) => (error ? reject(error) : resolve()));
     });
   }
 

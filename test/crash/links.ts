@@ -58,7 +58,11 @@ export async function runLink(link: Link, poison: Poison, seed: number): Promise
   const workload = new Workload({
     url: link === 'client-coordinator' ? proxy.url : coordinator.url,
     banksUrl: link === 'client-coordinator' ? banks.url : proxy.url,
-    ...{ banks, seed, clients: 12, checkAfterMs: 300, answerWithinMs: 600 },
+    banks,
+    seed,
+    clients: 12,
+    checkAfterMs: 300,
+    answerWithinMs: 600,
   });
   try {
     await sleep(beforeMs);
