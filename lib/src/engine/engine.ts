@@ -142,6 +142,7 @@ class TheEngine implements Engine {
       leaseMs: this.#limits.leaseMs,
       lost: () => [...this.#runners.values()].forEach((runner) => runner.lose()),
       revived: () => this.#revived(),
+      drives: (epoch) => [...this.#runners.values()].some((runner) => runner.owner === epoch),
     });
     this.#world = {
       clock,
@@ -157,6 +158,7 @@ class TheEngine implements Engine {
       epoch: () => this.#lease.epoch,
       mayCall: () => this.#phase === 'running' && this.#lease.isLive(),
       left: (runner) => this.#leftMemory(runner),
+      doubt: () => this.#lease.doubt(),
     };
   }
 
@@ -299,9 +301,9 @@ class TheEngine implements Engine {
 
   async get(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
     const runner = this.#runners.get(gid);
-    if (runner !== undefined && runner.standing !== 'inserting')
-      return this.#ended(runner, options, 'history');
-    return this.#poll(gid, options);
+    if (runner === undefined || runner.standing === 'inserting') return this.#poll(gid, options);
+    await this.#catchUp(runner);
+    return this.#ended(runner, options, 'history');
   }
 
   async list(query: TransactionQuery): Promise<TransactionPage> {
@@ -353,6 +355,7 @@ class TheEngine implements Engine {
   async #again(runner: Runner, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
     refuseOther(runner.gid, runner.plan, plan);
     await this.#settled(runner);
+    await this.#catchUp(runner);
     // The first one found it in the store, or did not get it there: what it was to this one shows when it asks itself.
     return runner.standing === 'lost' ? this.submit(request) : this.#ended(runner, request);
   }
@@ -430,6 +433,14 @@ class TheEngine implements Engine {
       if (isOver || isTerminal({ kind: view.status } as State)) return view;
       await this.#pause(Math.min(pollMs, leftMs));
     }
+  }
+
+  /**
+   * Whoever takes a transaction over tells its owner nothing: before its state is told as the present one, the store says
+   * whether it still is. Only where somebody asks once more; what follows from a write of ours is known to stand (D7).
+   */
+  async #catchUp(runner: Runner): Promise<void> {
+    if (runner.standing === 'owned' && runner.isBehind(await this.#mustLoad(runner.gid))) runner.lose();
   }
 
   async #mustLoad(gid: Gid): Promise<StoredTransaction> {
@@ -520,6 +531,7 @@ class TheEngine implements Engine {
       for (const stored of claimed) this.#takeOver(stored);
       return claimed.length;
     });
+    claiming.catch(() => this.#lease.doubt());
     this.#claiming = claiming.catch(() => undefined).finally(() => (this.#claiming = undefined));
     return (await claiming) === room ? 'again' : 'later';
   }
@@ -541,7 +553,9 @@ class TheEngine implements Engine {
     const dueAtMs = this.#storeClock.nowMs() + unreadablePauseMs;
     this.#writes.write(
       { kind: 'update', gid, status, stuck, progress, dueAtMs, revision, epoch, nextEpoch: 0 },
-      () => undefined,
+      ({ kind }) => {
+        if (kind === 'unknown') this.#lease.doubt();
+      },
     );
   }
 

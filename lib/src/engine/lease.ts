@@ -20,6 +20,8 @@ export interface LeaseWorld {
   lost(): void;
   /** The lease lives again after a time in which it may have run out. */
   revived(): void;
+  /** Whether anything here still rests on being the owner under this epoch. */
+  drives(epoch: number): boolean;
 }
 
 export class LeaseKeeper {
@@ -29,6 +31,10 @@ export class LeaseKeeper {
   #livesUntilMs = 0;
   /** The last renewal had no answer. */
   #isUnheard = false;
+  /** Something may land in the store as ours that nobody here knows of. */
+  #inDoubt = false;
+  /** The epoch before, kept alive until nothing here is driven under it. */
+  #retiring: number | undefined;
   #renewal: Periodic | undefined;
 
   constructor(world: LeaseWorld) {
@@ -41,6 +47,15 @@ export class LeaseKeeper {
 
   isLive(): boolean {
     return this.#world.clock.monotonicMs() < this.#livesUntilMs || planted('call-after-the-lease');
+  }
+
+  /**
+   * The store did not say what became of a claim or an insert, and nobody here will find out: what it made ours, now or
+   * later, nobody would drive for as long as this epoch lives. So the epoch is given up for a new one: once it has ended,
+   * whatever it owns may be claimed.
+   */
+  doubt(): void {
+    this.#inDoubt = true;
   }
 
   async start(): Promise<void> {
@@ -56,6 +71,7 @@ export class LeaseKeeper {
     await this.#renewal?.stop();
     try {
       crashPoint('lease.leave', 'before');
+      if (this.#retiring !== undefined) await store.leave(this.#retiring);
       await store.leave(this.#epoch);
       crashPoint('lease.leave', 'after');
     } catch (error) {
@@ -91,11 +107,30 @@ export class LeaseKeeper {
       else {
         this.#livesUntilMs = askedMs + leaseMs;
         if (!wasLive) this.#world.revived();
+        await this.#retire();
       }
     } catch (error) {
       observe({ kind: 'alarm', code: 'store_unavailable', message: `the lease was not renewed: ${messageOf(error)}` });
     }
     return 'later';
+  }
+
+  /** What is driven here moves to the new epoch with its next write; then the old one ends. */
+  async #retire(): Promise<void> {
+    const { store, leaseMs, drives } = this.#world;
+    if (this.#retiring === undefined) {
+      if (!this.#inDoubt) return;
+      const before = this.#epoch;
+      await this.#join();
+      this.#inDoubt = false;
+      this.#retiring = before;
+    }
+    if (drives(this.#retiring)) {
+      await store.renew(this.#retiring, leaseMs);
+    } else {
+      await store.leave(this.#retiring);
+      this.#retiring = undefined;
+    }
   }
 
   async #rejoin(): Promise<void> {

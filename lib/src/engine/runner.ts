@@ -55,6 +55,8 @@ export interface RunnerWorld {
   mayCall(): boolean;
   /** The runner is done with its transaction. */
   left(runner: Runner): void;
+  /** A write was given up that may yet land, with nobody to drive what it makes ours. */
+  doubt(): void;
 }
 
 /**
@@ -218,6 +220,18 @@ export class Runner {
 
   get standing(): Standing {
     return this.#standing;
+  }
+
+  /** The epoch under which the store is known to hold it. */
+  get owner(): number {
+    return this.#owner;
+  }
+
+  /** Whether the store holds what did not come from here: somebody else has taken it over, and told nobody. */
+  isBehind({ revision, epoch }: StoredTransaction): boolean {
+    const write = this.#saving?.write;
+    if (write?.kind === 'update' && revision === this.#revision + 1 && epoch === write.nextEpoch) return false;
+    return revision > this.#revision;
   }
 
   /** Somebody else drives it, or will. */
@@ -646,7 +660,8 @@ export class Runner {
     const stands =
       stored?.revision === this.#revision + 1 && stored.epoch === owner && stored.progress === write.progress;
     if (stands) return this.#stands(saving);
-    // An insert that is not there was never acknowledged, and never will be.
+    // An insert that is not there was never acknowledged, and never will be; but it may still be on its way.
+    if (stored === undefined) this.#world.doubt();
     if (stored === undefined || stored.revision !== this.#revision) return this.#leave('lost');
     this.#send({ ...saving, done: undefined, repeated: true });
   }

@@ -1,0 +1,94 @@
+/** What the store did without its coordinator hearing of it; found by the simulator (sim/). */
+import { describe, expect, it } from 'vitest';
+import type { CommitReply } from './ports.ts';
+import { SettleError } from '../util/errors.ts';
+import { engineWorld, gid, sagaOf, tccBranch } from '../testing/engine-world.ts';
+import { done } from '../testing/scripted-caller.ts';
+
+const unavailable = new SettleError('unavailable', 'no answer');
+
+describe('what landed in the store unheard', () => {
+  it('is driven all the same when it was a claim', async () => {
+    const world = await engineWorld();
+    const deliver = { address: 'service/a' };
+    const definition = {
+      pattern: 'message',
+      name: 'm',
+      check: deliver,
+      checkAfterMs: 20_000,
+      targets: [{ name: 'a', deliver }],
+    } as const;
+    await world.clock.until(world.engine.submit({ gid: gid('g'), definition }));
+    // It went to the store until it is due; the claim that brings it back is carried out, and nobody hears of it.
+    const claim = world.store.claim.bind(world.store);
+    let unheard = 0;
+    world.store.claim = async (epoch, limit) => {
+      const claimed = await claim(epoch, limit);
+      if (claimed.length === 0 || unheard++ > 0) return claimed;
+      throw unavailable;
+    };
+    await world.clock.advance(40_000);
+    expect(unheard).toBeGreaterThan(0);
+    expect((await world.store.load(gid('g')))?.status).toBe('committed');
+  });
+
+  it('is driven all the same when it was an insert that came after it had been given up', async () => {
+    const world = await engineWorld();
+    let apply: (() => Promise<CommitReply>) | undefined;
+    world.store.intercept = async (_, pass) => {
+      world.store.intercept = undefined;
+      apply = pass;
+      throw unavailable;
+    };
+    const submitted = world.engine.submit({ gid: gid('g'), definition: sagaOf('a') });
+    await expect(world.clock.until(submitted)).rejects.toThrow('no answer');
+    await world.clock.advance(1_000);
+    await apply?.();
+    await world.clock.advance(10_000);
+    expect((await world.store.load(gid('g')))?.status).toBe('committed');
+  });
+
+  it('costs no call twice of what goes on here meanwhile', async () => {
+    const world = await engineWorld();
+    world.participants.on('b/action', (_, nth) =>
+      nth < 40 ? { outcome: { kind: 'ongoing' }, repeatable: false } : done(),
+    );
+    await world.clock.until(world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b', 'c') }));
+    const claim = world.store.claim.bind(world.store);
+    world.store.claim = () => {
+      world.store.claim = claim;
+      return Promise.reject(unavailable);
+    };
+    await world.clock.advance(60_000);
+    expect((await world.store.load(gid('g')))?.status).toBe('committed');
+    expect(world.participants.story.filter((call) => call !== 'b/action')).toEqual(['a/action', 'c/action']);
+  });
+});
+
+describe('an owner from whom another coordinator took a transaction', () => {
+  it('tells what has become of it since, and not what it remembers', async () => {
+    const world = await engineWorld();
+    const other = world.another({ coordinator: 'other' });
+    await world.clock.until(other.start());
+    const definition = { pattern: 'tcc', name: 'test-tcc', branches: [tccBranch('a')] } as const;
+    await world.clock.until(world.engine.submit({ gid: gid('g'), definition }));
+    await world.clock.advance(10);
+    const committed = await world.clock.until(other.commit(gid('g'), { waitMs: 1_000 }));
+    expect(committed.status).toBe('committed');
+    expect((await world.clock.until(world.engine.get(gid('g')))).status).toBe('committed');
+    const again = await world.clock.until(world.engine.submit({ gid: gid('g'), definition }));
+    expect(again.status).toBe('committed');
+  });
+
+  it('tells it to one who submits it again, too', async () => {
+    const world = await engineWorld();
+    const other = world.another({ coordinator: 'other' });
+    await world.clock.until(other.start());
+    const definition = { pattern: 'tcc', name: 'test-tcc', branches: [tccBranch('a')] } as const;
+    await world.clock.until(world.engine.submit({ gid: gid('g'), definition }));
+    await world.clock.advance(10);
+    await world.clock.until(other.commit(gid('g'), { waitMs: 1_000 }));
+    const again = await world.clock.until(world.engine.submit({ gid: gid('g'), definition }));
+    expect(again.status).toBe('committed');
+  });
+});
