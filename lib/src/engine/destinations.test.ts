@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { EngineEvent } from '../observe/events.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
-import { Destinations, type Destination } from './destinations.ts';
+import { Destinations, destinationsMax, type Destination } from './destinations.ts';
 import { engineLimits, type EngineLimits } from './limits.ts';
 
 interface World {
@@ -177,17 +177,34 @@ describe('the circuit of a destination', () => {
 });
 
 describe('the destinations', () => {
-  it('forget one at which nothing is under way and nothing went wrong', () => {
+  const crowd = (at: World): void => {
+    for (let n = 0; n < destinationsMax; n++) at.destinations.of(`http://other-${n}`);
+  };
+
+  it('remember one at which nothing is under way, as long as they are few', () => {
     const at = world();
     at.enter('a');
     at.shop.ended('answered');
+    expect(at.destinations.of('http://shop')).toBe(at.shop);
+  });
+
+  it('forget one at which nothing is under way when there are too many', () => {
+    const at = world();
+    at.enter('a');
+    at.shop.ended('answered');
+    crowd(at);
     expect(at.destinations.of('http://shop')).not.toBe(at.shop);
   });
 
-  it('remember one that did not answer', () => {
-    const at = world();
-    at.enter('a');
-    at.shop.ended('silent');
-    expect(at.destinations.of('http://shop')).toBe(at.shop);
+  it('never forget one with a call under way, or with an open circuit', () => {
+    const busy = world();
+    busy.enter('a');
+    crowd(busy);
+    expect(busy.destinations.of('http://shop')).toBe(busy.shop);
+    const open = world({ circuitFailures: 1 });
+    open.enter('a');
+    open.shop.ended('silent');
+    crowd(open);
+    expect(open.destinations.of('http://shop')).toBe(open.shop);
   });
 });

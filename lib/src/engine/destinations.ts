@@ -9,6 +9,9 @@ import { planted } from '../util/planted-bug.ts';
 import type { Clock, Observer } from './ports.ts';
 import type { EngineLimits } from './limits.ts';
 
+/** Destinations that are remembered; beyond it, those at which nothing happens are forgotten. */
+export const destinationsMax = 1_000;
+
 type CircuitLimits = Pick<EngineLimits, 'callsPerDestinationMax' | 'callsWaitingMax' | 'circuitFailures' | 'circuitPauseMs' | 'circuitPauseMaxMs'>;
 
 export class Destinations {
@@ -26,11 +29,16 @@ export class Destinations {
   of(name: string): Destination {
     let destination = this.#byName.get(name);
     if (destination === undefined) {
-      const forget = (): boolean => this.#byName.delete(name);
-      destination = new Destination(name, this.#clock, this.#observe, this.#limits, forget);
+      if (this.#byName.size >= destinationsMax) this.#forgetIdle();
+      destination = new Destination(name, this.#clock, this.#observe, this.#limits);
       this.#byName.set(name, destination);
     }
     return destination;
+  }
+
+  /** Their failures so far are forgotten with them: that only makes a circuit slower to open. */
+  #forgetIdle(): void {
+    for (const [name, destination] of this.#byName) if (destination.isIdle) this.#byName.delete(name);
   }
 
   /** No circuit changes any more. */
@@ -58,18 +66,21 @@ export class Destination {
   readonly #clock: Clock;
   readonly #observe: Observer;
   readonly #limits: CircuitLimits;
-  readonly #forget: () => void;
   #active = 0;
   #waiting: Waiting[] = [];
   #circuit: Circuit = { kind: 'closed', failures: 0 };
   #draining = false;
 
-  constructor(name: string, clock: Clock, observe: Observer, limits: CircuitLimits, forget: () => void) {
+  constructor(name: string, clock: Clock, observe: Observer, limits: CircuitLimits) {
     this.#name = name;
     this.#clock = clock;
     this.#observe = observe;
     this.#limits = limits;
-    this.#forget = forget;
+  }
+
+  /** Nothing is under way, nothing waits, and the circuit is closed. */
+  get isIdle(): boolean {
+    return this.#active === 0 && this.#waiting.length === 0 && this.#circuit.kind === 'closed';
   }
 
   /** Starts it now or when there is room, in the order asked; or postpones it. */
@@ -91,7 +102,6 @@ export class Destination {
     if (how === 'answered') this.#answered();
     else this.#silent();
     this.#drain();
-    if (this.#active === 0 && this.#waiting.length === 0 && this.#isQuiet()) this.#forget();
   }
 
   /** Gives back a turn that was not used. */
@@ -151,9 +161,5 @@ export class Destination {
     this.#circuit = { kind: 'open', pauseMs, untilMs: this.#clock.monotonicMs() + pauseMs, cancel };
     this.#observe({ kind: 'circuit', destination: this.#name, state: 'open' });
     for (const waiting of this.#waiting.splice(0)) waiting.postpone(pauseMs);
-  }
-
-  #isQuiet(): boolean {
-    return this.#circuit.kind === 'closed' && this.#circuit.failures === 0;
   }
 }

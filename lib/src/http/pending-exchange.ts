@@ -1,11 +1,12 @@
 import { isUtf8 } from 'node:buffer';
 import { failureOf } from './failure-of.ts';
+import { ChurningMap } from '../util/churning-map.ts';
 import { onAbort } from '../util/on-abort.ts';
 import type { HttpFailure, HttpReply, HttpRequest, ResponseHeaders } from './exchange.ts';
 
 /** All exchanges of one client that are under way, so that closing it can end them. */
 export class ExchangesUnderWay {
-  private readonly all = new Set<PendingExchange>();
+  private readonly all = new ChurningMap<PendingExchange, true>();
 
   /** Starts an exchange; `send` gives its request to the transport and lets the transport feed it. */
   run(
@@ -22,7 +23,7 @@ export class ExchangesUnderWay {
         this.all.delete(pending);
         resolve(reply);
       });
-      this.all.add(pending);
+      this.all.set(pending, true);
       try {
         send(pending);
       } catch (error) {
@@ -32,7 +33,7 @@ export class ExchangesUnderWay {
   }
 
   abort(): void {
-    for (const pending of this.all) pending.fail('aborted', 'the exchange was closed');
+    for (const pending of this.all.keys()) pending.fail('aborted', 'the exchange was closed');
   }
 }
 

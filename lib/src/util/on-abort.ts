@@ -1,4 +1,8 @@
-const waiting = new WeakMap<AbortSignal, Set<() => void>>();
+import { ChurningMap } from './churning-map.ts';
+
+type Callbacks = ChurningMap<() => void, true>;
+
+const waiting = new WeakMap<AbortSignal, Callbacks>();
 
 /**
  * Calls back once when the signal, which has not aborted yet, does. Returns what forgets the callback.
@@ -8,15 +12,15 @@ const waiting = new WeakMap<AbortSignal, Set<() => void>>();
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   const callbacks = waiting.get(signal) ?? listen(signal);
-  callbacks.add(callback);
+  callbacks.set(callback, true);
   return () => callbacks.delete(callback);
 }
 
-function listen(signal: AbortSignal): Set<() => void> {
-  const callbacks = new Set<() => void>();
+function listen(signal: AbortSignal): Callbacks {
+  const callbacks: Callbacks = new ChurningMap();
   waiting.set(signal, callbacks);
   const fire = (): void => {
-    for (const callback of callbacks) callback();
+    for (const callback of [...callbacks.keys()]) callback();
     callbacks.clear();
   };
   signal.addEventListener('abort', fire, { once: true });

@@ -12,10 +12,12 @@ import {
   type ListPage,
   type ListQuery,
   type PrunePolicy,
+  type Renewal,
   type Store,
   type StoredTransaction,
   type Write,
 } from '../../engine/ports.ts';
+import { ChurningMap } from '../../util/churning-map.ts';
 import { messageOf, SettleError } from '../../util/errors.ts';
 import { groupWritesMax } from './limits.ts';
 import {
@@ -56,7 +58,7 @@ export class SqliteStore implements Store {
   readonly #options: WorkerOptions;
   #phase: Phase = { kind: 'new' };
   #gathered: WaitingCommit[] = [];
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new ChurningMap<number, Pending>();
   #lastId = 0;
   #opening: Promise<void> | undefined;
   #opened: { readonly resolve: () => void; readonly reject: (error: SettleError) => void } | undefined;
@@ -101,11 +103,8 @@ export class SqliteStore implements Store {
     return this.#call('join', { coordinator, ttlMs });
   }
 
-  renew(
-    epoch: number,
-    ttlMs: number,
-  ): Promise<{ readonly kind: 'renewed' | 'lost'; readonly nowMs: number }> {
-    return this.#call('renew', { epoch, ttlMs });
+  renew(epoch: number, ttlMs: number, driving?: number): Promise<Renewal> {
+    return this.#call('renew', { epoch, ttlMs, driving });
   }
 
   leave(epoch: number): Promise<void> {
