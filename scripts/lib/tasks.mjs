@@ -18,11 +18,19 @@ const tasks = {
   'format:check': (args) => runTool('oxfmt', ['--check', ...args]),
   'check:packages': () => checkPackages(),
   'test:unit': (args) => runTool('vitest', ['run', ...args]),
+  // Every small world of the protocols, and how much of core it goes through.
+  explore: (args) => runTool('vitest', ['run', ...exploring, ...args]),
   bench,
   // The simulator runs the sources of lib as they are: nothing is built for it.
   sim: (args) =>
     run(process.execPath, [...typeStrippingFlags(), join(root, 'sim', 'src', 'main.ts'), ...args]),
 };
+
+const exploring = [
+  ...['--project', 'unit', 'lib/src/testing/explore.test.ts', '--coverage'],
+  // Checks of definitions and the codec are no part of it, so it covers less than every branch.
+  '--coverage.thresholds.branches=0',
+];
 
 export async function runTask(name, args = []) {
   const task = tasks[name];
