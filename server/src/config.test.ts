@@ -155,8 +155,8 @@ describe('what cannot be meant', () => {
   });
 
   it('refuses a key that stands twice in the file, naming it and not its value', () => {
-    const readFile = (): string => '{ "port": 1, "apiKeys": ["a:hunter2"], "apiKeys": [] }';
-    const resolved = (): unknown => resolveConfig({ argv: ['--config=a.json'], env: {}, readFile });
+    const resolved = (): unknown =>
+      resolveConfig({ argv: ['--config=a.json'], env: {}, readFile: keysTwice });
     expect(resolved).toThrow('"/apiKeys" in a.json stands twice in one object');
     expect(resolved).not.toThrow('hunter2');
   });
@@ -208,6 +208,10 @@ describe('the nearest name', () => {
     expect(nearest('PORT', ['port', 'host'])).toBe('port');
   });
 });
+
+function keysTwice(): string {
+  return '{ "port": 1, "apiKeys": ["a:hunter2"], "apiKeys": [] }';
+}
 
 function noJson(): string {
   return '{ port: 1 }';
