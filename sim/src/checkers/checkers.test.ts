@@ -397,14 +397,12 @@ suite(noResidue, [
     '2 writes waiting',
   ],
   [
-    'a coordinator still calls',
-    { final: { coordinators: [{ ...coordinator, callsUnderWay: 1 }] } },
-    '1 calls under way',
-  ],
-  [
     'there are more leases than coordinators',
-    { final: { leases: [1, 2], coordinators: [coordinator] } },
-    '2 leases for 1',
+    {
+      leases: [leaseOf('renewed', 1, 1), leaseOf('renewed', 2, 2)],
+      final: { leases: [1, 2], coordinators: [coordinator] },
+    },
+    '2 leases are kept by 1 coordinators',
   ],
 ]);
 
@@ -610,6 +608,24 @@ suite(truthfulAnswers, [
       writes: writesOf(running, committed),
     },
     'told client-1 committed, which was not durable',
+  ],
+  [
+    'nobody knew yet that the store has more',
+    {
+      operations: [operationOf({ seq: 16, request: { kind: 'get' }, answer: told(running, 20) })],
+      writes: writesOf(running, committed),
+    },
+  ],
+  [
+    'somebody was told of more before',
+    {
+      operations: [
+        operationOf({ seq: 16, request: { kind: 'get' }, answer: told(compensating, 20) }),
+        operationOf({ seq: 21, request: { kind: 'get' }, by: 'client-2', answer: told(running, 25) }),
+      ],
+      writes: writesOf(running, compensating),
+    },
+    'told client-2 running; before he asked, client-1 was told compensating',
   ],
   [
     'a commit is answered and not decided',
