@@ -58,9 +58,10 @@ describe('settle dev --once', () => {
   });
 
   it.each([
-    ['stock:skip-barrier', 'exactly-once'],
-    ['wallet:drop-undo', 'all-or-nothing'],
-  ])('fails when a defect is planted: %s', { timeout: 30_000 }, async (plant, fact) => {
+    ['stock:skip-barrier', ['exactly-once']],
+    // Whose undo is dropped, a saga's or a TCC's, is a matter of timing.
+    ['wallet:drop-undo', ['all-or-nothing', 'nothing-held']],
+  ])('fails when a defect is planted: %s', { timeout: 30_000 }, async (plant, facts) => {
     const { code, report: found } = await report(
       '--orders=120',
       '--seed=7',
@@ -69,7 +70,8 @@ describe('settle dev --once', () => {
     );
     expect(found.ok).toBe(false);
     expect(code).toBe(1);
-    expect(found.check.facts.find(({ name }) => name === fact)?.violations).toBeGreaterThan(0);
+    const broken = found.check.facts.filter(({ violations }) => violations > 0).map(({ name }) => name);
+    expect(facts.some((fact) => broken.includes(fact))).toBe(true);
   });
 });
 
