@@ -45,6 +45,7 @@ import { firstDifference } from '../util/json.ts';
 import { planted } from '../util/planted-bug.ts';
 import { addressesOf, addressesOfBranches } from './addresses.ts';
 import { Destinations } from './destinations.ts';
+import { FairShare } from './fair-share.ts';
 import { GroupCommit, type Written } from './group-commit.ts';
 import { LeaseKeeper } from './lease.ts';
 import { engineLimits, type EngineLimits } from './limits.ts';
@@ -53,6 +54,7 @@ import type {
   BranchCaller,
   ClaimedTransaction,
   Clock,
+  Company,
   Ids,
   Observer,
   Random,
@@ -119,6 +121,7 @@ class TheEngine implements Engine {
   #stopping: Promise<void> | undefined;
   #phase: 'new' | 'running' | 'draining' | 'stopped' = 'new';
   readonly #recovered = new Set<Runner>();
+  readonly #fairShare = new FairShare();
   #claims: Periodic | undefined;
   #prunes: Periodic | undefined;
 
@@ -142,6 +145,8 @@ class TheEngine implements Engine {
       leaseMs: this.#limits.leaseMs,
       lost: () => [...this.#runners.values()].forEach((runner) => runner.lose()),
       revived: () => this.#revived(),
+      driving: () => this.#runners.size,
+      heardOfOthers: (others) => this.#share(others),
       drives: (epoch) => [...this.#runners.values()].some((runner) => runner.owner === epoch),
     });
     this.#world = {
@@ -524,7 +529,8 @@ class TheEngine implements Engine {
       recoveringMax - this.#recovered.size,
       transactionsMax - this.#runners.size,
     );
-    if (room <= 0 || !this.#lease.isLive()) return 'later';
+    if (room <= 0 || !this.#lease.isLive() || this.#fairShare.yields(this.#clock.monotonicMs()))
+      return 'later';
     crashPoint('engine.claim', 'before');
     const claiming = this.#store.claim(this.#lease.epoch, room).then((claimed) => {
       crashPoint('engine.claim', 'after');
@@ -569,6 +575,19 @@ class TheEngine implements Engine {
   #revived(): void {
     for (const runner of this.#runners.values()) runner.pump();
     this.#claims?.nudge();
+  }
+
+  /** Lets the others have what is too much for us, as far as it can wait. */
+  #share(others: Company): void {
+    if (this.#fairShare.heard(others) === 'fewer') this.#claims?.nudge();
+    let excess = Math.min(this.#fairShare.excess(this.#runners.size), this.#limits.offerBatch);
+    if (this.#phase !== 'running' || excess <= 0) return;
+    for (const runner of this.#runners.values()) {
+      if (!runner.offer()) continue;
+      const { residentMs, claimEveryMs } = this.#limits;
+      this.#fairShare.gave(this.#clock.monotonicMs() + residentMs + claimEveryMs);
+      if (--excess === 0) return;
+    }
   }
 
   async #prune(): Promise<'again' | 'later'> {

@@ -6,7 +6,7 @@ import { crashPoint } from '../util/crash-point.ts';
 import { messageOf } from '../util/errors.ts';
 import { planted } from '../util/planted-bug.ts';
 import { periodic, type Periodic } from './periodic.ts';
-import type { Clock, Observer, Store } from './ports.ts';
+import type { Clock, Company, Observer, Store } from './ports.ts';
 import type { StoreClock } from './store-clock.ts';
 
 export interface LeaseWorld {
@@ -18,6 +18,10 @@ export interface LeaseWorld {
   readonly leaseMs: number;
   /** The epoch is another one now; whatever was owned under the old one is not ours any more. */
   lost(): void;
+  /** How many transactions are driven here. */
+  driving(): number;
+  /** The store said what the others drive. */
+  heardOfOthers(others: Company): void;
   /** The lease lives again after a time in which it may have run out. */
   revived(): void;
   /** Whether anything here still rests on being the owner under this epoch. */
@@ -99,14 +103,15 @@ export class LeaseKeeper {
       this.#isUnheard = true;
       const askedMs = clock.monotonicMs();
       crashPoint('lease.renew', 'before');
-      const { kind, nowMs } = await store.renew(this.#epoch, leaseMs);
+      const renewal = await store.renew(this.#epoch, leaseMs, this.#world.driving());
       crashPoint('lease.renew', 'after');
       this.#isUnheard = false;
-      storeClock.heard(nowMs);
-      if (kind === 'lost') await this.#rejoin();
+      storeClock.heard(renewal.nowMs);
+      if (renewal.kind === 'lost') await this.#rejoin();
       else {
         this.#livesUntilMs = askedMs + leaseMs;
         if (!wasLive) this.#world.revived();
+        this.#world.heardOfOthers(renewal.others);
         await this.#retire();
       }
     } catch (error) {

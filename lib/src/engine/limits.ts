@@ -29,6 +29,8 @@ export interface EngineLimits {
    * one that waits for its initiator, when nothing was heard of that for as long. Default 5,000.
    */
   readonly residentMs: number;
+  /** Of more than its share, how many a coordinator lets the others have at one renewal of its lease. Default 500. */
+  readonly offerBatch: number;
   /** Milliseconds a lease holds without renewal. Renewed at a third of it. Default 6,000. */
   readonly leaseMs: number;
   /** Milliseconds that a stop waits for calls under way. Default 15,000. */
@@ -57,6 +59,7 @@ export const engineLimits: EngineLimits = {
   circuitPauseMaxMs: 15_000,
   ongoingPauseMs: 1_000,
   residentMs: 5_000,
+  offerBatch: 500,
   leaseMs: 6_000,
   drainMs: 15_000,
   retentionMs: 7 * 24 * 60 * 60 * 1_000,

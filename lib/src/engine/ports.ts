@@ -72,8 +72,11 @@ export interface Store {
   list(query: ListQuery): Promise<ListPage>;
   /** Starts a lease for one incarnation of a coordinator. Epochs are unique and grow for the life of the store. */
   join(coordinator: string, ttlMs: number): Promise<Lease>;
-  /** Prolongs the lease. `lost` once it has expired and somebody took over from it. */
-  renew(epoch: number, ttlMs: number): Promise<{ readonly kind: 'renewed' | 'lost'; readonly nowMs: number }>;
+  /**
+   * Prolongs the lease. `lost` once it has expired and somebody took over from it. `driving` is how many transactions
+   * its owner drives, for the others to know; a lease renewed without it is only kept, and counts for nobody.
+   */
+  renew(epoch: number, ttlMs: number, driving?: number): Promise<Renewal>;
   /** Ends the lease at once; what it still owns becomes claimable. */
   leave(epoch: number): Promise<void>;
   /**
@@ -137,6 +140,17 @@ export interface Lease {
   readonly epoch: number;
   /** The store's clock (D5), milliseconds since 1970. */
   readonly nowMs: number;
+}
+
+export type Renewal =
+  | { readonly kind: 'renewed'; readonly nowMs: number; readonly others: Company }
+  | { readonly kind: 'lost'; readonly nowMs: number };
+
+/** The other coordinators on a store whose leases live and say what they drive. */
+export interface Company {
+  readonly coordinators: number;
+  /** Transactions, in sum, by what each said last. */
+  readonly driving: number;
 }
 
 export interface StoredSummary {

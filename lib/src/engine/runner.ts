@@ -333,6 +333,16 @@ export class Runner {
     crashPoint('runner.give-back', 'after');
   }
 
+  /** Hands it over if it can wait: no call is under way, and neither its initiator nor anybody here expects an answer. */
+  offer(): boolean {
+    if (this.#standing !== 'owned' || this.#saving !== undefined || this.#unsaved === 'gate') return false;
+    if (this.callsUnderWay || this.#watchers.size > 0) return false;
+    const { clock, limits } = this.#world;
+    if (hasTheWord(this.#now.state) && this.#heardMs + limits.residentMs > clock.monotonicMs()) return false;
+    this.#save('give back');
+    return true;
+  }
+
   /** Another coordinator owns it now; nothing more leaves from here. */
   lose(): void {
     this.#leave('lost');

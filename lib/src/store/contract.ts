@@ -8,8 +8,9 @@ import type { Gid } from '../core/ids.ts';
 import { parseGid } from '../core/ids.ts';
 import {
   batchMax,
-  type ClaimedTransaction,
+  type Company,
   type ListQuery,
+  type Renewal,
   type Store,
   type StoredTransaction,
   type Write,
@@ -263,6 +264,34 @@ const owning: Facts = {
     await store.leave(b.epoch);
     same((await store.renew(b.epoch, 1_000)).kind, 'lost');
     same((await store.renew(b.epoch + 100, 1_000)).kind, 'lost');
+  },
+  'tells a lease that is renewed how many others live, and what they say they drive': async ({ store }) => {
+    const [a, b, c] = [
+      await store.join('a', 10_000),
+      await store.join('b', 10_000),
+      await store.join('c', 10_000),
+    ];
+    same(othersIn(await store.renew(a.epoch, 10_000, 7)), { coordinators: 0, driving: 0 });
+    same(othersIn(await store.renew(b.epoch, 10_000, 20)), { coordinators: 1, driving: 7 });
+    same(othersIn(await store.renew(c.epoch, 10_000, 300)), { coordinators: 2, driving: 27 });
+    same(othersIn(await store.renew(a.epoch, 10_000, 8)), { coordinators: 2, driving: 320 });
+    same(othersIn(await store.renew(b.epoch, 10_000, 20)), { coordinators: 2, driving: 308 });
+  },
+  'counts no lease that ended, expired, or is only kept': async ({ store, advance }) => {
+    const [a, b, c] = [
+      await store.join('a', 10_000),
+      await store.join('b', 10_000),
+      await store.join('c', 10_000),
+    ];
+    const all = [a, b, c, await store.join('d', 10_000)];
+    for (const { epoch } of all) await store.renew(epoch, epoch === b.epoch ? 1_000 : 10_000, epoch);
+    await store.leave(c.epoch);
+    await advance(1_001);
+    const d = mustBe(all[3]).epoch;
+    same(othersIn(await store.renew(a.epoch, 10_000, 0)), { coordinators: 1, driving: d });
+    same(othersIn(await store.renew(d, 10_000)), { coordinators: 1, driving: 0 });
+    same(othersIn(await store.renew(a.epoch, 10_000, 0)), { coordinators: 0, driving: 0 });
+    same(othersIn(await store.renew(b.epoch, 10_000, 5)), { coordinators: 1, driving: 0 });
   },
   'claims nothing for a lease that has expired or ended': async ({ store, advance }) => {
     const a = await store.join('a', 1_000);
@@ -531,9 +560,14 @@ async function mustLoad(store: Store, gid: string): Promise<StoredTransaction> {
   return stored;
 }
 
-function mustBe(claimed: ClaimedTransaction | undefined): ClaimedTransaction {
-  assert(claimed !== undefined, 'something was claimed');
-  return claimed;
+function mustBe<T>(thing: T | undefined): T {
+  assert(thing !== undefined, 'there is such a thing');
+  return thing;
+}
+
+function othersIn(renewal: Renewal): Company {
+  assert(renewal.kind === 'renewed', 'the lease is renewed');
+  return renewal.others;
 }
 
 async function claimedGids(store: Store, epoch: number, limit = 10): Promise<readonly Gid[]> {

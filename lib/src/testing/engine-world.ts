@@ -115,8 +115,8 @@ export class WatchedStore implements Store {
     return this.#store.join(coordinator, ttlMs);
   }
 
-  renew(epoch: number, ttlMs: number): ReturnType<Store['renew']> {
-    return this.#store.renew(epoch, ttlMs);
+  renew(...asked: Parameters<Store['renew']>): ReturnType<Store['renew']> {
+    return this.#store.renew(...asked);
   }
 
   leave(epoch: number): ReturnType<Store['leave']> {

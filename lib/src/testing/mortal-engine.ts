@@ -49,7 +49,7 @@ export function mortalEngine(
     load: (gid) => gated(() => inner.load(gid)),
     list: (query) => gated(() => inner.list(query)),
     join: (coordinator, ttlMs) => gated(() => inner.join(coordinator, ttlMs)),
-    renew: (epoch, ttlMs) => gated(() => inner.renew(epoch, ttlMs)),
+    renew: (...asked) => gated(() => inner.renew(...asked)),
     leave: (epoch) => gated(() => inner.leave(epoch)),
     claim: (epoch, limit) => gated(() => inner.claim(epoch, limit)),
     prune: (policy) => gated(() => inner.prune(policy)),

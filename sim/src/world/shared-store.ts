@@ -97,7 +97,8 @@ export class SharedStore {
         epoch = lease.epoch;
         return lease;
       },
-      renew: (which, ttlMs) => ask('renew', (store) => this.#renew(store, coordinator, which, ttlMs)),
+      renew: (which, ttlMs, driving) =>
+        ask('renew', (store) => this.#renew(store, coordinator, which, ttlMs, driving)),
       leave: (which) => ask('leave', (store) => this.#leave(store, coordinator, which)),
       claim: (which, limit) => ask('claim', (store) => this.#claim(store, coordinator, which, limit)),
       prune: (policy) => ask('prune', (store) => store.prune(policy)),
@@ -270,8 +271,8 @@ export class SharedStore {
     return lease;
   }
 
-  async #renew(store: Store, coordinator: string, epoch: number, ttlMs: number) {
-    const renewal = await this.#logged((store) => store.renew(epoch, ttlMs), store);
+  async #renew(store: Store, coordinator: string, epoch: number, ttlMs: number, driving?: number) {
+    const renewal = await this.#logged((store) => store.renew(epoch, ttlMs, driving), store);
     if (renewal.kind === 'renewed') this.#granted('renewed', coordinator, epoch, renewal.nowMs + ttlMs);
     else this.#world.recorder.lease({ kind: 'lost', coordinator, epoch, untilMs: undefined });
     return renewal;

@@ -11,10 +11,12 @@ import {
   batchMax,
   type ClaimedTransaction,
   type CommitReply,
+  type Company,
   type Lease,
   type ListPage,
   type ListQuery,
   type PrunePolicy,
+  type Renewal,
   type Store,
   type StoredSummary,
   type StoredTransaction,
@@ -65,6 +67,8 @@ class MemoryStore implements Store {
   readonly #finished = new Set<Gid>();
   /** Epoch to the time its lease ends. Only leases nobody took over from. */
   readonly #leases = new Map<number, number>();
+  /** What the owner of a lease said it drives. */
+  readonly #driving = new Map<number, number>();
   #epoch = 0;
   #closed = false;
 
@@ -113,20 +117,32 @@ class MemoryStore implements Store {
     return { epoch, nowMs };
   }
 
-  async renew(
-    epoch: number,
-    ttlMs: number,
-  ): Promise<{ readonly kind: 'renewed' | 'lost'; readonly nowMs: number }> {
+  async renew(epoch: number, ttlMs: number, driving?: number): Promise<Renewal> {
     this.#mustBeOpen();
     const nowMs = this.#nowMs();
     if (!this.#leases.has(epoch)) return { kind: 'lost', nowMs };
     this.#leases.set(epoch, nowMs + ttlMs);
-    return { kind: 'renewed', nowMs };
+    if (driving === undefined) this.#driving.delete(epoch);
+    else this.#driving.set(epoch, driving);
+    return { kind: 'renewed', nowMs, others: this.#othersOf(epoch, nowMs) };
   }
 
   async leave(epoch: number): Promise<void> {
     this.#mustBeOpen();
     this.#leases.delete(epoch);
+  }
+
+  #othersOf(epoch: number, nowMs: number): Company {
+    let coordinators = 0;
+    let sum = 0;
+    for (const [other, driving] of this.#driving) {
+      if (!this.#leases.has(other)) this.#driving.delete(other);
+      else if (other !== epoch && (this.#leases.get(other) ?? 0) > nowMs) {
+        coordinators++;
+        sum += driving;
+      }
+    }
+    return { coordinators, driving: sum };
   }
 
   async claim(epoch: number, limit: number): Promise<readonly ClaimedTransaction[]> {

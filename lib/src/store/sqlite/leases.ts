@@ -1,6 +1,6 @@
 /** Leases by epoch. A lease that expired stands until somebody claims: only then is it lost. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { Lease } from '../../engine/ports.ts';
+import type { Company, Lease } from '../../engine/ports.ts';
 import { crashPoint } from '../../util/crash-point.ts';
 import type { JoinRequest, RenewRequest } from './messages.ts';
 
@@ -11,6 +11,8 @@ export interface Leases {
   leave(epoch: number): void;
   /** Ends what has expired, except the lease of the one who asks. */
   sweep(exceptEpoch: number, nowMs: number): void;
+  /** The others that live and said what they drive. */
+  othersOf(epoch: number, nowMs: number): Company;
   /** The epochs whose leases nobody took over from, and when they end. */
   all(): ReadonlyMap<number, number>;
 }
@@ -21,6 +23,10 @@ export function prepareLeases(db: DatabaseSync): Leases {
   const leave = db.prepare('delete from settle_lease where epoch = ?');
   const sweep = db.prepare('delete from settle_lease where expires_at <= ? and epoch <> ?');
   const all = db.prepare('select epoch, expires_at from settle_lease');
+  const endings = (): ReadonlyMap<number, number> =>
+    new Map(all.all().map((row) => [Number(row['epoch']), Number(row['expires_at'])]));
+  /** All leases are of this process, so what their owners drive need not outlive it. */
+  const driving = new Map<number, number>();
   return {
     join: ({ coordinator, ttlMs }, nowMs) => {
       crashPoint('sqlite.join', 'before');
@@ -28,10 +34,12 @@ export function prepareLeases(db: DatabaseSync): Leases {
       crashPoint('sqlite.join', 'after');
       return { epoch: Number(lastInsertRowid), nowMs };
     },
-    renew: ({ epoch, ttlMs }, nowMs) => {
+    renew: ({ epoch, ttlMs, driving: ofOwner }, nowMs) => {
       crashPoint('sqlite.renew', 'before');
       const { changes } = renew.run(nowMs + ttlMs, epoch);
       crashPoint('sqlite.renew', 'after');
+      if (ofOwner === undefined) driving.delete(epoch);
+      else driving.set(epoch, ofOwner);
       return changes === 1;
     },
     leave: (epoch) => {
@@ -44,6 +52,12 @@ export function prepareLeases(db: DatabaseSync): Leases {
       sweep.run(nowMs, exceptEpoch);
       crashPoint('sqlite.sweep', 'after');
     },
-    all: () => new Map(all.all().map((row) => [Number(row['epoch']), Number(row['expires_at'])])),
+    othersOf: (epoch, nowMs) => {
+      const living = endings();
+      for (const other of driving.keys()) if (!living.has(other)) driving.delete(other);
+      const others = [...driving].filter(([other]) => other !== epoch && (living.get(other) ?? 0) > nowMs);
+      return { coordinators: others.length, driving: others.reduce((sum, [, of]) => sum + of, 0) };
+    },
+    all: endings,
   };
 }

@@ -11,6 +11,7 @@ import type {
   ListPage,
   ListQuery,
   PrunePolicy,
+  Renewal,
   StoredTransaction,
   Write,
   WriteOutcome,
@@ -23,7 +24,7 @@ export interface Calls {
   readonly join: { readonly ask: JoinRequest; readonly answer: Lease };
   readonly renew: {
     readonly ask: RenewRequest;
-    readonly answer: { readonly kind: 'renewed' | 'lost'; readonly nowMs: number };
+    readonly answer: Renewal;
   };
   readonly leave: { readonly ask: number; readonly answer: undefined };
   readonly claim: { readonly ask: ClaimRequest; readonly answer: readonly ClaimedTransaction[] };
@@ -40,6 +41,7 @@ export interface JoinRequest {
 export interface RenewRequest {
   readonly epoch: number;
   readonly ttlMs: number;
+  readonly driving: number | undefined;
 }
 
 export interface ClaimRequest {

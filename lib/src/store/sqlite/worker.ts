@@ -90,7 +90,7 @@ function serve(database: OpenDatabase): void {
           const nowMs = time.nowMs();
           if (!leases.renew(request, nowMs)) return { kind: 'lost', nowMs };
           touch(nowMs, 0);
-          return { kind: 'renewed', nowMs };
+          return { kind: 'renewed', nowMs, others: leases.othersOf(request.epoch, nowMs) };
         }),
       leave: (epoch) => transaction(() => leases.leave(epoch)) as undefined,
       claim: ({ epoch, limit }) =>
