@@ -310,6 +310,7 @@ suite(terminalStability, [
   ],
 ]);
 
+const timedOut = rowOf(tcc, [{ kind: 'clock', at: 60_000 }]);
 suite(legalTransitions, [
   ['a saga is compensated', { writes: writesOf(running, compensating, aborted) }],
   [
@@ -337,6 +338,18 @@ suite(legalTransitions, [
     'what is unfinished is pruned',
     { writes: [write({ kind: 'prune', before: running })] },
     'pruned while running',
+  ],
+  [
+    'a deadline strikes in time',
+    {
+      operations: [operationOf({})],
+      writes: writesOf(rowOf(tcc), timedOut).map((w) => ({ ...w, at: 60_000 })),
+    },
+  ],
+  [
+    'a deadline strikes before its time',
+    { operations: [operationOf({})], writes: writesOf(rowOf(tcc), timedOut).map((w) => ({ ...w, at: 900 })) },
+    'its deadline of 60000 ms struck 900 ms after it was first submitted',
   ],
   [
     'what has ended is due',

@@ -1,15 +1,15 @@
 import { statusesOf, type Status } from '../../../lib/src/core/patterns.ts';
-import { isFinal, type StoreWrite } from '../history.ts';
+import { isFinal, type Operation, type StoreWrite } from '../history.ts';
 import type { Checker } from './checker.ts';
-import { factsOf } from './facts.ts';
+import { factsOf, read } from './facts.ts';
 
 export const legalTransitions: Checker = {
   id: 'I9',
-  title: 'statuses follow each other as the protocols allow, and revisions grow by one',
+  title: 'statuses follow each other as the protocols allow and when, and revisions grow by one',
   check: (history) =>
-    factsOf(history).flatMap(({ gid, writes }) =>
+    factsOf(history).flatMap(({ gid, writes, operations }) =>
       writes.flatMap((write) => {
-        const what = illegal(write);
+        const what = illegal(write) ?? tooSoon(write, operations);
         return what === undefined ? [] : [{ invariant: 'I9', gid, seq: write.seq, what }];
       }),
     ),
@@ -56,3 +56,18 @@ function illegal({ kind, before, after, coordinator }: StoreWrite): string | und
     ? undefined
     : `${before.status} was followed by ${after.status}, written by ${coordinator}`;
 }
+
+/** D5. The deadline counts from a submit, on a clock whose pace is not quite the world's. */
+function tooSoon({ before, after, at }: StoreWrite, operations: readonly Operation[]): string | undefined {
+  if (before === undefined || after === undefined || before.status === after.status) return undefined;
+  const known = read(after);
+  const reason = known !== undefined && 'reason' in known.state ? known.state.reason : '';
+  const [, timeoutMs] = /^not (?:finished|committed) within (\d+) ms$/.exec(reason) ?? [];
+  const asked = operations.find(({ request }) => request.kind === 'submit');
+  if (timeoutMs === undefined || asked === undefined) return undefined;
+  const tookMs = at - asked.at;
+  if (tookMs >= Number(timeoutMs) * clockTolerance) return undefined;
+  return `its deadline of ${timeoutMs} ms struck ${Math.round(tookMs)} ms after it was first submitted`;
+}
+
+const clockTolerance = 0.8;
