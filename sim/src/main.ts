@@ -129,7 +129,9 @@ function tasksOf(regressions: readonly SeedSpec[], from: number, seeds: number):
   ];
 }
 
-const run = (spec: SeedSpec): Promise<RunResult> => runSeed(spec, { checkers });
+function run(spec: SeedSpec): Promise<RunResult> {
+  return runSeed(spec, { checkers });
+}
 
 async function show(report: Report): Promise<void> {
   const smallest = await shrink(await run(report.spec), run);
