@@ -21,6 +21,7 @@ const tasks = {
   // Every small world of the protocols, and how much of core it goes through.
   explore: (args) => runTool('vitest', ['run', ...exploring, ...args]),
   bench,
+  soak,
   // The simulator runs the sources of lib as they are: nothing is built for it.
   sim: (args) =>
     run(process.execPath, [...typeStrippingFlags(), join(root, 'sim', 'src', 'main.ts'), ...args]),
@@ -50,6 +51,14 @@ async function bench([name, ...args]) {
   const code = await compile();
   if (code !== 0) return code;
   return run(process.execPath, [...typeStrippingFlags(), mainOf(name), ...args], { ownGroup: true });
+}
+
+/** The coordinator is the built one; it is killed as often as asked. */
+async function soak(args) {
+  const code = await compile();
+  if (code !== 0) return code;
+  const main = join(root, 'test', 'crash', 'main.ts');
+  return run(process.execPath, [...typeStrippingFlags(), main, ...args], { ownGroup: true });
 }
 
 function mainOf(name) {
