@@ -67,6 +67,8 @@ export interface FaultWorld {
   readonly gids: readonly Gid[];
   readonly operate: (gid: Gid, nth: number) => void;
   readonly isHealed: () => boolean;
+  /** Negative control: after an outage the last of what the store had acknowledged is gone. */
+  readonly lossyFailover: boolean;
   /** Ends something that a fault began; called by the fault or by the heal, whichever comes first. */
   readonly mends: Set<() => void>;
 }
@@ -198,7 +200,10 @@ const starters: Readonly<Partial<Record<FaultName, Starter>>> = {
     fault.every(12_000 / (0.3 + strength), () => {
       const { store } = fault.world;
       store.down++;
-      fault.during(fault.ms(100, 9_000), () => store.down--);
+      fault.during(fault.ms(100, 9_000), () => {
+        store.down--;
+        if (fault.world.lossyFailover) store.loseLast(30);
+      });
     }),
   'coordinator-crash': (fault, strength) =>
     fault.every(6_000 / (0.3 + strength), () => fault.coordinator()?.crash(fault.ms(10, 9_000))),
@@ -252,7 +257,10 @@ const starters: Readonly<Partial<Record<FaultName, Starter>>> = {
   operator: (fault, strength) => {
     let nth = 0;
     fault.every(2_500 / (0.3 + strength), () => {
-      const gid = fault.world.gids[fault.rng.int(0, fault.world.gids.length - 1)];
+      // Who is stuck is looked at first, as on any dashboard.
+      const stuck = fault.world.store.rows().flatMap((row) => (row.stuck ? [row.gid] : []));
+      const gids = stuck.length > 0 && fault.rng.chance(0.6) ? stuck : fault.world.gids;
+      const gid = gids[fault.rng.int(0, gids.length - 1)];
       if (gid !== undefined) fault.world.operate(gid, nth++);
     });
   },

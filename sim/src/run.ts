@@ -83,7 +83,7 @@ class World {
     const { seed, limits } = scenario;
     const shared = { seed, schedule: this.#schedule, weather: this.#weather, recorder: this.#recorder };
     this.#network = new Network(seed, this.#schedule, this.#weather, this.#recorder);
-    this.#store = new SharedStore({ ...shared, network: this.#network });
+    this.#store = new SharedStore({ ...shared, network: this.#network }, options.lossyFailover === true);
     const accounts = stream(seed, 'accounts');
     this.#participants = some(
       scenario.silent.map((silent, i) => {
@@ -144,6 +144,7 @@ class World {
         gids,
         operate: (gid, nth) => this.#detached(operate(this.#clients, gid, nth)),
         isHealed: () => this.#healedAt !== Infinity,
+        lossyFailover: this.#options.lossyFailover === true,
         mends: this.#mends,
       },
       this.scenario.faults,

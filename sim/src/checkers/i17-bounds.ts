@@ -43,16 +43,18 @@ function hurried({ gid, calls, operations, writes }: Facts): readonly Violation[
   for (const call of calls) {
     const { coordinator, branch, op, seq, at, attempt } = call;
     const key = `${coordinator} ${branch} ${op}`;
-    const before = last.get(key)?.reply;
+    const earlier = last.get(key);
+    const before = earlier?.reply;
     last.set(key, call);
-    if (before === undefined || before.seq > seq) continue;
-    // Whoever asks for it, decides something or takes it over ends the pause.
-    const isMeanwhile = (when: number): boolean => when > before.seq && when < seq;
+    if (earlier === undefined || before === undefined || before.seq > seq) continue;
+    // Whoever asks for it, decides something or takes it over ends the pause. An answer that comes to one who lost the
+    // transaction while it waited is not heard by the one who drives it now, though both be one process.
+    const isMeanwhile = (when: number, since = before.seq): boolean => when > since && when < seq;
     const wasTouched =
       operations.some(({ request, seq }) => request.kind !== 'get' && isMeanwhile(seq)) ||
       writes.some(
         ({ kind, seq, before, after }) =>
-          isMeanwhile(seq) && (kind === 'claim' || before?.epoch !== after?.epoch),
+          isMeanwhile(seq, earlier.seq) && (kind === 'claim' || before?.epoch !== after?.epoch),
       );
     if (wasTouched) continue;
     const pauseMs = at - before.at;

@@ -55,6 +55,8 @@ export function ask(
       recorder.sometimes(
         `answer: ${result === undefined ? 'none' : result.kind === 'error' ? result.code : 'view'}`,
       );
+      if (what.kind === 'commit' && result?.kind === 'error' && result.code === 'illegal_action')
+        recorder.sometimes('race: a commit came after the decision against it');
       resolve(operation.answer);
     };
     const waitMs = 'waitMs' in what ? what.waitMs : 0;

@@ -294,13 +294,11 @@ export class Participant {
       '-5',
       'soon',
       'Thu, 01 Jan 1970 00:00:00 GMT',
-      undefined,
+      '',
     ]);
     const status = this.#detail.pick([503, 429]);
-    this.#world.recorder.sometimes(
-      `classify: ${status} ${wish === undefined ? 'without' : 'with'} Retry-After`,
-    );
-    return response(status, 'text/plain', '', wish === undefined ? {} : { 'retry-after': wish });
+    this.#world.recorder.sometimes(`classify: ${status} ${wish === '' ? 'without' : 'with'} Retry-After`);
+    return response(status, 'text/plain', '', wish === '' ? {} : { 'retry-after': wish });
   }
 
   #garbage(): HttpReply {

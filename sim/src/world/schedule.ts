@@ -44,7 +44,7 @@ export class Schedule {
         try {
           if (this.#stopped || !this.#runNext()) return resolve();
         } catch (error) {
-          return reject(error);
+          return reject(error instanceof Error ? error : new Error(String(error)));
         }
         // V2: microtasks run to their end before the next tick; setImmediate would do the same at a sixth of the pace.
         queueMicrotask(later);

@@ -50,9 +50,12 @@ export class SharedStore {
   readonly #fate: Rng;
   readonly #crash: Rng;
   #atMs: number | undefined;
+  readonly #rewindable: boolean;
   readonly #log: { readonly atMs: number; readonly run: (store: Store) => Promise<unknown> }[] = [];
 
-  constructor(world: StoreWorld) {
+  /** `rewindable`: it keeps what it takes to {@link loseLast}. */
+  constructor(world: StoreWorld, rewindable = false) {
+    this.#rewindable = rewindable;
     this.#world = world;
     this.#memory = this.#empty();
     this.#fate = stream(world.seed, 'store');
@@ -80,20 +83,38 @@ export class SharedStore {
   /** The store as one incarnation of a coordinator sees it. `place`: where it stands in the network. */
   for(process: Process, place: string, crash: () => void): Store & { readonly epoch: () => number } {
     let epoch = 0;
+    /** Writes whose fate this coordinator was not told. */
+    const unheard = new Map<Gid, Write>();
     const coordinator = process.name;
     const ask = <T>(request: StoreRequest, run: (store: Store) => Promise<T>): Promise<T> =>
       this.#ask(process, place, request, crash, run);
     return {
       epoch: () => epoch,
       commit: (batch) =>
-        ask('commit', (store) => this.#commit(store, coordinator, epoch, batch)).then((reply) => {
-          for (const record of reply.records) record.answered = true;
-          return reply;
-        }),
-      load: (gid) => ask('load', (store) => store.load(gid)),
+        ask('commit', (store) => this.#commit(store, coordinator, epoch, batch)).then(
+          (reply) => {
+            for (const record of reply.records) record.answered = true;
+            return reply;
+          },
+          (error: unknown) => {
+            for (const write of batch) unheard.set(write.gid, write);
+            throw error;
+          },
+        ),
+      load: async (gid) => {
+        const stored = await ask('load', (store) => store.load(gid));
+        const write = unheard.get(gid);
+        if (write !== undefined) {
+          const stands = stored?.progress === write.progress;
+          this.#world.recorder.sometimes(`engine: read back, and it ${stands ? 'stands' : 'does not stand'}`);
+        }
+        unheard.delete(gid);
+        return stored;
+      },
       list: (query) => ask('list', (store) => store.list(query)),
       join: async (name, ttlMs) => {
         const lease = await ask('join', (store) => this.#join(store, coordinator, name, ttlMs));
+        if (epoch !== 0) this.#world.recorder.sometimes('engine: an epoch was given up for a new one');
         epoch = lease.epoch;
         return lease;
       },
@@ -107,7 +128,11 @@ export class SharedStore {
   }
 
   /** For negative controls only: the last of what was acknowledged is gone, as on a standby that lagged behind. */
-  async loseLast(count: number): Promise<void> {
+  loseLast(count: number): void {
+    void this.#rewind(count);
+  }
+
+  async #rewind(count: number): Promise<void> {
     this.#log.splice(Math.max(0, this.#log.length - count));
     this.#memory = this.#empty();
     for (const { atMs, run } of this.#log) {
@@ -215,7 +240,7 @@ export class SharedStore {
   }
 
   #logged<T>(run: (store: Store) => Promise<T>, store: Store): Promise<T> {
-    this.#log.push({ atMs: this.nowMs(), run });
+    if (this.#rewindable) this.#log.push({ atMs: this.nowMs(), run });
     return run(store);
   }
 
