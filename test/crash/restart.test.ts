@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { restartWith } from './restart.ts';
 
+// covers A33
 it('makes the first recovered call within 2 s of the restart, and settles 2,000 in flight within 30 s', async () => {
   const { firstCallMs, settledMs, byStatus, stepsDone } = await restartWith(2_000);
   console.log(

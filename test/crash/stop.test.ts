@@ -14,6 +14,7 @@ import { Workload } from './workload.ts';
 const stoppedMs = 3_000;
 const flags = ['--lease-ms', '500', '--call-timeout-ms', '700'];
 
+// covers A27, A29, A31
 it('loses and doubles nothing when it is stopped for longer than every timeout and its lease, and goes on unaware', async () => {
   const seed = Date.now() % 1_000_000;
   const folder = mkdtempSync(join(tmpdir(), 'settle-stop-'));

@@ -59,6 +59,7 @@ async function coordinator(name: string): Promise<Mortal> {
   return mortal;
 }
 
+// covers A30
 it('one takes over from the other within lease and scan; the other then writes nothing, and says lease_lost', async () => {
   const owner = await coordinator('owner');
   const successor = await coordinator('successor');
