@@ -47,7 +47,8 @@ function replace(owner: object, name: string, value: unknown): () => void {
 }
 
 function refuse(name: string): () => never {
-  return () => {
+  // Not an arrow function, so that `new` comes here as well.
+  return function refused(): never {
     throw new Error(`${name} was used during a simulation; take the port`);
   };
 }

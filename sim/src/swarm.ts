@@ -71,7 +71,7 @@ export function scenarioOf(spec: SeedSpec): Scenario {
     deadlineMaxMs: 12_000,
     limits,
     retryAfterMaxMs,
-    paces: Array.from({ length: coordinators }, () => 1 + (rng.next() - 0.5) * 0.2 * pace),
+    paces: Array.from({ length: coordinators }, () => 1 + (rng.next() - 0.5) * 0.02 * pace),
     silent: Array.from({ length: participants }, () => rng.chance(0.3)),
     gone: faults.has('participant-gone') ? rng.int(0, participants - 1) : undefined,
     conflicts: 0.3 * (faults.get('client-conflict') ?? 0),
