@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile } from './build.mjs';
-import { run, runTool } from './child.mjs';
+import { capture, run, runTool } from './child.mjs';
 import { Failure } from './failure.mjs';
 import { install } from './install.mjs';
 import { typeStrippingFlags } from './node.mjs';
@@ -23,6 +23,7 @@ const tasks = {
   bench,
   soak,
   // The simulator runs the sources of lib as they are: nothing is built for it.
+  'sim:nodes': (args) => simNodes(args),
   sim: (args) =>
     run(process.execPath, [...typeStrippingFlags(), join(root, 'sim', 'src', 'main.ts'), ...args]),
 };
@@ -32,6 +33,28 @@ const exploring = [
   // Checks of definitions and the codec are no part of it, so it covers less than every branch.
   '--coverage.thresholds.branches=0',
 ];
+
+/** The hashes of the same seeds on the oldest Node we run on and on the one we develop on. */
+async function simNodes([seeds = '300']) {
+  const script = join(root, 'scripts', 'run.mjs');
+  const hashes = [];
+  for (const version of ['22.14.0', '24.21.0']) {
+    const args = [script, 'sim', '--node', version, '--seeds', seeds, '--hashes'];
+    const { code, stdout, stderr } = await capture(process.execPath, args);
+    if (code !== 0) throw new Failure(`the simulator failed on node ${version}:\n${stdout}${stderr}`);
+    hashes.push(
+      stdout
+        .split('\n')
+        .filter((line) => line.startsWith('hash '))
+        .toSorted(),
+    );
+  }
+  const [old = [], current = []] = hashes;
+  const differing = old.filter((line, i) => line !== current[i]);
+  for (const line of differing) console.log(`on node 22.14.0, and otherwise on 24.21.0: ${line}`);
+  console.log(`${old.length} seeds on node 22.14.0 and 24.21.0, ${differing.length} with another hash`);
+  return old.length > 0 && old.length === current.length && differing.length === 0 ? 0 : 1;
+}
 
 export async function runTask(name, args = []) {
   const task = tasks[name];

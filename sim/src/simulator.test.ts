@@ -18,6 +18,25 @@ import { calm } from './world/weather.ts';
 
 const seeds = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
 
+/** Fails as soon as there are two transactions. */
+function runForOne(spec: { readonly seed: number }): ReturnType<typeof runSeed> {
+  return runSeed(spec, {
+    checkers: [
+      {
+        id: 'I1',
+        title: 'there is one transaction at most',
+        check: ({ final }) => (final.rows.length > 1 ? [{ invariant: 'I1', what: 'two' }] : []),
+      },
+    ],
+  });
+}
+
+function world() {
+  const hash = new TraceHash();
+  const schedule = new Schedule(hash);
+  return { hash, schedule, recorder: new Recorder(schedule, hash), weather: calm() };
+}
+
 describe('a run', () => {
   it('is the same run whenever its seed is run', async () => {
     for (const seed of seeds(1, 10)) {
@@ -93,18 +112,8 @@ describe('a run', () => {
   });
 
   it('is cut down to what it takes to fail', async () => {
-    const run = (spec: { readonly seed: number }): ReturnType<typeof runSeed> =>
-      runSeed(spec, {
-        checkers: [
-          {
-            id: 'I1',
-            title: 'for this test: a second transaction is one too many',
-            check: ({ final }) => (final.rows.length > 1 ? [{ invariant: 'I1', what: 'two' }] : []),
-          },
-        ],
-      });
     const seed = seeds(1, 100).find((one) => scenarioOf({ seed: one }).faults.size > 3) ?? 0;
-    const smallest = await shrink(await run({ seed }), run);
+    const smallest = await shrink(await runForOne({ seed }), runForOne);
     expect(smallest.scenario.faults.size).toBe(0);
     expect(smallest.scenario.transactions).toBeLessThanOrEqual(3);
     expect(smallest.violations).toHaveLength(1);
@@ -164,12 +173,6 @@ describe('what a full run must meet', () => {
 });
 
 describe('the world', () => {
-  function world() {
-    const hash = new TraceHash();
-    const schedule = new Schedule(hash);
-    return { hash, schedule, recorder: new Recorder(schedule, hash), weather: calm() };
-  }
-
   it('runs what is to happen in the order of time, then of asking, and lets promises settle in between', async () => {
     const { schedule } = world();
     const seen: string[] = [];
