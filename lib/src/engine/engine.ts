@@ -39,6 +39,7 @@ import type { Event } from '../core/protocol.ts';
 import { specsOf, untried } from '../core/tcc.ts';
 import { planTccBranches, type TccBranchDefinition } from '../core/tcc-plan.ts';
 import { assert } from '../util/assert.ts';
+import { ChurningMap } from '../util/churning-map.ts';
 import { crashPoint } from '../util/crash-point.ts';
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { firstDifference } from '../util/json.ts';
@@ -113,7 +114,7 @@ class TheEngine implements Engine {
   readonly #writes: GroupCommit;
   readonly #lease: LeaseKeeper;
   readonly #world: RunnerWorld;
-  readonly #runners = new Map<Gid, Runner>();
+  readonly #runners = new ChurningMap<Gid, Runner>();
   readonly #callsEnd = new AbortController();
   readonly #adopting = new Map<Gid, Promise<Runner>>();
   /** A claim under way, with all that it brings into memory. */
@@ -147,7 +148,7 @@ class TheEngine implements Engine {
       revived: () => this.#revived(),
       driving: () => this.#runners.size,
       heardOfOthers: (others) => this.#share(others),
-      drives: (epoch) => [...this.#runners.values()].some((runner) => runner.owner === epoch),
+      moveFrom: (epoch) => [...this.#runners.values()].filter((runner) => runner.moveFrom(epoch)).length > 0,
     });
     this.#world = {
       clock,
@@ -445,7 +446,7 @@ class TheEngine implements Engine {
    * whether it still is. Only where somebody asks once more; what follows from a write of ours is known to stand (D7).
    */
   async #catchUp(runner: Runner): Promise<void> {
-    if (runner.standing === 'owned' && runner.isBehind(await this.#mustLoad(runner.gid))) runner.lose();
+    if (runner.standing === 'owned') runner.learn(await this.#mustLoad(runner.gid));
   }
 
   async #mustLoad(gid: Gid): Promise<StoredTransaction> {

@@ -24,8 +24,8 @@ export interface LeaseWorld {
   heardOfOthers(others: Company): void;
   /** The lease lives again after a time in which it may have run out. */
   revived(): void;
-  /** Whether anything here still rests on being the owner under this epoch. */
-  drives(epoch: number): boolean;
+  /** Moves what is driven here under this epoch to the present one. True while there is any left. */
+  moveFrom(epoch: number): boolean;
 }
 
 export class LeaseKeeper {
@@ -37,8 +37,8 @@ export class LeaseKeeper {
   #isUnheard = false;
   /** Something may land in the store as ours that nobody here knows of. */
   #inDoubt = false;
-  /** The epoch before, kept alive until nothing here is driven under it. */
-  #retiring: number | undefined;
+  /** The epoch before, kept alive until nothing here is driven under it, though for no longer than one lease. */
+  #retiring: { readonly epoch: number; readonly untilMs: number } | undefined;
   #renewal: Periodic | undefined;
 
   constructor(world: LeaseWorld) {
@@ -75,11 +75,15 @@ export class LeaseKeeper {
     await this.#renewal?.stop();
     try {
       crashPoint('lease.leave', 'before');
-      if (this.#retiring !== undefined) await store.leave(this.#retiring);
+      if (this.#retiring !== undefined) await store.leave(this.#retiring.epoch);
       await store.leave(this.#epoch);
       crashPoint('lease.leave', 'after');
     } catch (error) {
-      observe({ kind: 'alarm', code: 'store_unavailable', message: `the lease was not ended: ${messageOf(error)}` });
+      observe({
+        kind: 'alarm',
+        code: 'store_unavailable',
+        message: `the lease was not ended: ${messageOf(error)}`,
+      });
     }
   }
 
@@ -115,25 +119,30 @@ export class LeaseKeeper {
         await this.#retire();
       }
     } catch (error) {
-      observe({ kind: 'alarm', code: 'store_unavailable', message: `the lease was not renewed: ${messageOf(error)}` });
+      observe({
+        kind: 'alarm',
+        code: 'store_unavailable',
+        message: `the lease was not renewed: ${messageOf(error)}`,
+      });
     }
     return 'later';
   }
 
-  /** What is driven here moves to the new epoch with its next write; then the old one ends. */
+  /** What is driven here moves to the new epoch by a write; then the old one ends. */
   async #retire(): Promise<void> {
-    const { store, leaseMs, drives } = this.#world;
+    const { store, clock, leaseMs, moveFrom } = this.#world;
     if (this.#retiring === undefined) {
       if (!this.#inDoubt) return;
-      const before = this.#epoch;
+      const epoch = this.#epoch;
       await this.#join();
       this.#inDoubt = false;
-      this.#retiring = before;
+      this.#retiring = { epoch, untilMs: clock.monotonicMs() + leaseMs };
     }
-    if (drives(this.#retiring)) {
-      await store.renew(this.#retiring, leaseMs);
+    const { epoch, untilMs } = this.#retiring;
+    if (moveFrom(epoch) && clock.monotonicMs() < untilMs) {
+      await store.renew(epoch, leaseMs);
     } else {
-      await store.leave(this.#retiring);
+      await store.leave(epoch);
       this.#retiring = undefined;
     }
   }

@@ -222,16 +222,18 @@ export class Runner {
     return this.#standing;
   }
 
-  /** The epoch under which the store is known to hold it. */
-  get owner(): number {
-    return this.#owner;
+  /** Writes it down under the present epoch, if it is ours under that one and not about to be written. True if it is. */
+  moveFrom(epoch: number): boolean {
+    if (this.#owner !== epoch) return false;
+    if (this.#standing === 'owned' && this.#saving === undefined) this.#save('keep');
+    return true;
   }
 
-  /** Whether the store holds what did not come from here: somebody else has taken it over, and told nobody. */
-  isBehind({ revision, epoch }: StoredTransaction): boolean {
-    const write = this.#saving?.write;
-    if (write?.kind === 'update' && revision === this.#revision + 1 && epoch === write.nextEpoch) return false;
-    return revision > this.#revision;
+  /** What the store holds now: our own write, whose answer has not come, or what somebody wrote who took it over. */
+  learn(stored: StoredTransaction): void {
+    if (this.#standing !== 'owned' || stored.revision <= this.#revision) return;
+    if (this.#saving !== undefined && this.#isIn(stored, this.#saving)) this.#stands(this.#saving);
+    else this.#leave('lost');
   }
 
   /** Somebody else drives it, or will. */
@@ -612,7 +614,8 @@ export class Runner {
   }
 
   #written(saving: Saving, written: Written): void {
-    if (this.#standing === 'lost') return;
+    // It may be known already, by `learn`.
+    if (this.#standing === 'lost' || this.#saving !== saving) return;
     switch (written.kind) {
       case 'written':
         return this.#stands(saving);
@@ -655,7 +658,7 @@ export class Runner {
   /** R4 */
   #readBackIn(saving: Saving, pauseMs: number): void {
     this.#world.clock.schedule(pauseMs, () => {
-      if (this.#standing === 'lost') return;
+      if (this.#standing === 'lost' || this.#saving !== saving) return;
       this.#world.store.load(this.gid).then(
         (stored) => this.#readBack(saving, stored),
         () => this.#readBackIn(saving, Math.min(pauseMs * 2, readBackPauseMaxMs)),
@@ -664,16 +667,18 @@ export class Runner {
   }
 
   #readBack(saving: Saving, stored: StoredTransaction | undefined): void {
-    if (this.#standing === 'lost') return;
-    const { write } = saving;
-    const owner = write.kind === 'insert' ? write.epoch : write.nextEpoch;
-    const stands =
-      stored?.revision === this.#revision + 1 && stored.epoch === owner && stored.progress === write.progress;
-    if (stands) return this.#stands(saving);
+    if (this.#standing === 'lost' || this.#saving !== saving) return;
+    if (stored !== undefined && this.#isIn(stored, saving)) return this.#stands(saving);
     // An insert that is not there was never acknowledged, and never will be; but it may still be on its way.
     if (stored === undefined) this.#world.doubt();
     if (stored === undefined || stored.revision !== this.#revision) return this.#leave('lost');
     this.#send({ ...saving, done: undefined, repeated: true });
+  }
+
+  /** Whether this very write is what stands there. */
+  #isIn({ revision, epoch, progress }: StoredTransaction, { write }: Saving): boolean {
+    const owner = write.kind === 'insert' ? write.epoch : write.nextEpoch;
+    return revision === this.#revision + 1 && epoch === owner && progress === write.progress;
   }
 
   // ---- leaving

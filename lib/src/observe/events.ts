@@ -30,6 +30,12 @@ export type EngineEvent =
   /** Something a person should look at; nothing was lost. */
   | { readonly kind: 'alarm'; readonly code: AlarmCode; readonly message: string; readonly gid?: Gid };
 
-export type AlarmCode = 'stuck' | 'unreadable' | 'lease_lost' | 'store_unavailable' | 'phase_2_refused' | 'internal';
+export type AlarmCode =
+  | 'stuck'
+  | 'unreadable'
+  | 'lease_lost'
+  | 'store_unavailable'
+  | 'phase_2_refused'
+  | 'internal';
 
 export type Observer = (event: EngineEvent) => void;
