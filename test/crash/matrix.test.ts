@@ -24,7 +24,7 @@ describe('a coordinator that dies at a named crash point, starts again and settl
         for (const [, one] of queue) {
           const name = `${one.point}:${one.moment}:${one.nth} (${one.scene})`;
           const violations = await runCase(one).catch((error: unknown) => [String(error)]);
-          broken.push(...violations.map((violation) => `${name}: ${violation}`));
+          broken.push(...violations.map((violation) => `${name}: ${violation.slice(0, 300)}`));
         }
       };
       await Promise.all(Array.from({ length: atOnce }, worker));

@@ -93,7 +93,7 @@ describe('the concurrency limit of a destination', () => {
   });
 
   it('sends away whoever comes when as many wait as may', () => {
-    const at = world({ callsPerDestinationMax: 1, callsWaitingMax: 2, circuitPauseMaxMs: 9_000 });
+    const at = world({ callsPerDestinationMax: 1, callsWaitingMax: 2, queueFullPauseMs: 9_000 });
     at.enter('a', 'b', 'c', 'd');
     expect(at.postponed).toEqual([['d', 9_000]]);
     at.shop.ended('answered');

@@ -12,7 +12,15 @@ import type { EngineLimits } from './limits.ts';
 /** Destinations that are remembered; beyond it, those at which nothing happens are forgotten. */
 export const destinationsMax = 1_000;
 
-type CircuitLimits = Pick<EngineLimits, 'callsPerDestinationMax' | 'callsWaitingMax' | 'circuitFailures' | 'circuitPauseMs' | 'circuitPauseMaxMs'>;
+type CircuitLimits = Pick<
+  EngineLimits,
+  | 'callsPerDestinationMax'
+  | 'callsWaitingMax'
+  | 'queueFullPauseMs'
+  | 'circuitFailures'
+  | 'circuitPauseMs'
+  | 'circuitPauseMaxMs'
+>;
 
 export class Destinations {
   readonly #byName = new Map<string, Destination>();
@@ -86,8 +94,10 @@ export class Destination {
   /** Starts it now or when there is room, in the order asked; or postpones it. */
   enter(call: Waiting): void {
     const circuit = this.#circuit;
-    if (circuit.kind === 'open') return call.postpone(Math.max(1, circuit.untilMs - this.#clock.monotonicMs()));
-    if (this.#waiting.length >= this.#limits.callsWaitingMax) return call.postpone(this.#limits.circuitPauseMaxMs);
+    if (circuit.kind === 'open')
+      return call.postpone(Math.max(1, circuit.untilMs - this.#clock.monotonicMs()));
+    if (this.#waiting.length >= this.#limits.callsWaitingMax)
+      return call.postpone(this.#limits.queueFullPauseMs);
     if (this.#waiting.length > 0 || !this.#hasRoom()) {
       this.#waiting.push(call);
       return;
@@ -140,14 +150,16 @@ export class Destination {
 
   #answered(): void {
     this.close();
-    if (this.#circuit.kind !== 'closed') this.#observe({ kind: 'circuit', destination: this.#name, state: 'closed' });
+    if (this.#circuit.kind !== 'closed')
+      this.#observe({ kind: 'circuit', destination: this.#name, state: 'closed' });
     this.#circuit = { kind: 'closed', failures: 0 };
   }
 
   #silent(): void {
     const circuit = this.#circuit;
     if (circuit.kind === 'open') return;
-    if (circuit.kind === 'probing') return this.#open(Math.min(circuit.pauseMs * 2, this.#limits.circuitPauseMaxMs));
+    if (circuit.kind === 'probing')
+      return this.#open(Math.min(circuit.pauseMs * 2, this.#limits.circuitPauseMaxMs));
     const failures = circuit.failures + 1;
     if (failures < this.#limits.circuitFailures) this.#circuit = { kind: 'closed', failures };
     else this.#open(this.#limits.circuitPauseMs);

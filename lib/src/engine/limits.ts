@@ -16,6 +16,11 @@ export interface EngineLimits {
   readonly callsPerDestinationMax: number;
   /** Calls that wait for one destination; what comes beyond is postponed, and leaves memory meanwhile. Default 5,000. */
   readonly callsWaitingMax: number;
+  /**
+   * Milliseconds that a call beyond it is sent away, and up to as long again: longer than `residentMs`, so that it leaves
+   * memory, and short enough that it is back soon once the destination goes on. Default 6,000.
+   */
+  readonly queueFullPauseMs: number;
   /** Calls in a row without an answer that open a destination's circuit. Default 20. */
   readonly circuitFailures: number;
   /** Milliseconds of the first pause of an open circuit; doubles up to `circuitPauseMaxMs`. Default 500. */
@@ -54,6 +59,7 @@ export const engineLimits: EngineLimits = {
   callTimeoutMs: 10_000,
   callsPerDestinationMax: 256,
   callsWaitingMax: 5_000,
+  queueFullPauseMs: 6_000,
   circuitFailures: 20,
   circuitPauseMs: 500,
   circuitPauseMaxMs: 15_000,
