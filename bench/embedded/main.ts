@@ -11,7 +11,10 @@ import { machine, table, fixed, whole } from '../harness/report.ts';
 import { measureEmbedded, openBench } from './saga.ts';
 
 const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '8' }, 'in-flight': { type: 'string', default: '1,64,256' } },
+  options: {
+    seconds: { type: 'string', default: '8' },
+    'in-flight': { type: 'string', default: '1,64,256' },
+  },
 });
 const durationMs = Number(values.seconds) * 1_000;
 

@@ -18,7 +18,10 @@ export interface EmbeddedLoad {
 }
 
 /** Keeps `inFlight` sagas under way for the whole time and measures each to its end. */
-export async function measureEmbedded(coordinator: EmbeddedCoordinator, load: EmbeddedLoad): Promise<Measured> {
+export async function measureEmbedded(
+  coordinator: EmbeddedCoordinator,
+  load: EmbeddedLoad,
+): Promise<Measured> {
   const startedMs = performance.now();
   const countFromMs = startedMs + load.warmUpMs;
   const untilMs = startedMs + load.durationMs;

@@ -43,8 +43,11 @@ async function sample(finished: number, perSecond: number): Promise<void> {
   const alone = await measureEmbedded(coordinator, { inFlight: 1, durationMs: 1_500, warmUpMs: 300 });
   globalThis.gc?.();
   const { rss, heapUsed } = process.memoryUsage();
-  const mb = (bytes: number): string => whole(bytes / 1_048_576);
   const file = mb(statSync(path).size);
   rows.push([whole(finished), whole(perSecond), fixed(alone.p50Ms), mb(rss), mb(heapUsed), file]);
   console.log(rows.at(-1)?.join('  '));
+}
+
+function mb(bytes: number): string {
+  return whole(bytes / 1_048_576);
 }

@@ -23,7 +23,12 @@ const folder = mkdtempSync(join(tmpdir(), 'settle-bench-'));
 const path = join(folder, 'settle.db');
 const participants = await startModule(new URL('participants.ts', import.meta.url), []);
 const step = (name: string): object => ({ name, action: { url: `${participants.url}/${name}` } });
-const definition = { pattern: 'saga', name: 'restart', callTimeoutMs: 60_000, steps: [step('reserve'), step('charge')] };
+const definition = {
+  pattern: 'saga',
+  name: 'restart',
+  callTimeoutMs: 60_000,
+  steps: [step('reserve'), step('charge')],
+};
 
 console.log(`bench restart: ${machine()}; ${whole(sagas)} sagas in flight`);
 const before = await startServe(path);
@@ -71,7 +76,10 @@ async function submitAll(url: string): Promise<void> {
 async function untilSettled(url: string): Promise<number> {
   const pool = new Pool(url);
   while (Date.now() - startedAtMs < limitMs) {
-    const { body } = await pool.request({ path: '/v1/transactions?status=running,finishing,compensating&limit=1', method: 'GET' });
+    const { body } = await pool.request({
+      path: '/v1/transactions?status=running,finishing,compensating&limit=1',
+      method: 'GET',
+    });
     const page = (await body.json()) as { items: unknown[]; next?: string };
     if (page.items.length === 0 && page.next === undefined) {
       await pool.close();

@@ -29,7 +29,10 @@ const tasks = {
 };
 
 const exploring = [
-  ...['--project', 'unit', 'lib/src/testing/explore.test.ts', '--coverage'],
+  '--project',
+  'unit',
+  'lib/src/testing/explore.test.ts',
+  '--coverage',
   // Checks of definitions and the codec are no part of it, so it covers less than every branch.
   '--coverage.thresholds.branches=0',
 ];

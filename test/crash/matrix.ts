@@ -99,9 +99,14 @@ export async function runCase({ point, moment, scene, nth }: Case): Promise<read
   const folder = mkdtempSync(join(tmpdir(), 'settle-matrix-'));
   const draw = seeded(nth, `${point}:${moment}:${scene}`);
   let hanging = scene === 'recovering';
+  let hung = 0;
   const banks = await openBanks(folder, {
     loseAnswer: () => draw() < 0.05,
-    hang: () => hanging && draw() < 0.5,
+    hang: () => {
+      const hangs = hanging && draw() < 0.5;
+      if (hangs) hung++;
+      return hangs;
+    },
   });
   const prunes = point === 'sqlite.prune';
   const flags = ['--lease-ms', '500', '--drain-ms', '300', ...(prunes ? ['--retention-max', '3'] : [])];
@@ -120,7 +125,8 @@ export async function runCase({ point, moment, scene, nth }: Case): Promise<read
   try {
     if (scene === 'recovering') {
       await coordinator.start();
-      await sleep(150);
+      // Two of one transaction may hang at once; there must be some to recover.
+      while (hung < 4) await sleep(10);
       await coordinator.end('SIGKILL');
       hanging = false;
     }

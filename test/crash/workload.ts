@@ -173,8 +173,8 @@ export class Workload {
       return { kind: 'status', status: (JSON.parse(text) as { status: string }).status };
     // The transaction moved on without us.
     if (status === 409 && path !== '/v1/transactions') return { kind: 'refused' };
-    // Of an answer to a submit that never came, nothing is known to the reader either.
-    if (status === 404 && method === 'GET') return { kind: 'refused' };
+    // It had ended, aborted by its check-back, and was pruned.
+    if (status === 404 && path !== '/v1/transactions') return { kind: 'refused' };
     if (status < 500) throw new Error(`${path}: ${status} ${text}`);
     return { kind: 'unknown' };
   }

@@ -84,9 +84,7 @@ export function handlers({ coordinator, events, readiness, limits, version }: Wo
         transactions.forEach((body, at) =>
           checkPayloads(request, limits, () => payloadsOf(body), `/transactions/${at}`),
         );
-        const outcomes = await coordinator.submitMany(
-          transactions.map((body) => toSubmit(body)),
-        );
+        const outcomes = await coordinator.submitMany(transactions.map((body) => toSubmit(body)));
         const printed = outcomes.map((outcome, at) =>
           outcome.kind === 'accepted'
             ? outcome

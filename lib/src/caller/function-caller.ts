@@ -110,7 +110,11 @@ function meaningOf(error: unknown, { op }: BranchCall): Outcome {
   if (isRefused(error)) {
     return phaseOf(op) === 1
       ? { kind: 'refused', reason: error.reason }
-      : { kind: 'unknown', reason: `refused ${op}, which follows a decision: ${error.reason}`, contrary: true };
+      : {
+          kind: 'unknown',
+          reason: `refused ${op}, which follows a decision: ${error.reason}`,
+          contrary: true,
+        };
   }
   if (isOngoing(error)) {
     const { retryAfterMs } = error;

@@ -176,11 +176,12 @@ describe('the circuit of a destination', () => {
   });
 });
 
-describe('the destinations', () => {
-  const crowd = (at: World): void => {
-    for (let n = 0; n < destinationsMax; n++) at.destinations.of(`http://other-${n}`);
-  };
+/** As many others as are remembered. */
+function crowd({ destinations }: World): void {
+  for (let n = 0; n < destinationsMax; n++) destinations.of(`http://other-${n}`);
+}
 
+describe('the destinations', () => {
   it('remember one at which nothing is under way, as long as they are few', () => {
     const at = world();
     at.enter('a');

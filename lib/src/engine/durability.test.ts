@@ -7,7 +7,7 @@ import { engineWorld, gid, sagaOf, type EngineWorld } from '../testing/engine-wo
 
 /** Holds every commit back until told. */
 function holdCommits(world: EngineWorld): { release(): void; readonly held: number } {
-  let waiting: (() => void)[] = [];
+  const waiting: (() => void)[] = [];
   world.store.intercept = (_, pass) =>
     new Promise<CommitReply>((resolve) => waiting.push(() => resolve(pass())));
   return {
@@ -23,12 +23,12 @@ function holdCommits(world: EngineWorld): { release(): void; readonly held: numb
 async function acknowledgedBeforeSync(bugs: readonly PlantedBug[]): Promise<boolean> {
   const world = await engineWorld({ bugs });
   holdCommits(world);
-  let acknowledged = false;
-  void world.engine.submit({ gid: gid('g'), definition: sagaOf('a') }).then(() => {
-    acknowledged = true;
-  });
+  const acknowledged: unknown[] = [];
+  void world.engine
+    .submit({ gid: gid('g'), definition: sagaOf('a') })
+    .then((view) => acknowledged.push(view));
   await world.clock.advance(1_000);
-  return acknowledged || world.participants.calls.length > 0;
+  return acknowledged.length > 0 || world.participants.calls.length > 0;
 }
 
 async function compensatedBeforeDecision(bugs: readonly PlantedBug[]): Promise<boolean> {
@@ -81,12 +81,12 @@ async function staleOwnerWentOn(bugs: readonly PlantedBug[]): Promise<boolean> {
 
 async function waitedForATimer(bugs: readonly PlantedBug[]): Promise<boolean> {
   const world = await engineWorld({ bugs });
-  let acknowledged = false;
-  void world.engine.submit({ gid: gid('g'), definition: sagaOf('a') }).then(() => {
-    acknowledged = true;
-  });
+  const acknowledged: unknown[] = [];
+  void world.engine
+    .submit({ gid: gid('g'), definition: sagaOf('a') })
+    .then((view) => acknowledged.push(view));
   await world.clock.advance(0);
-  return !acknowledged;
+  return acknowledged.length === 0;
 }
 
 const rules: readonly (readonly [string, PlantedBug, (bugs: readonly PlantedBug[]) => Promise<boolean>])[] = [

@@ -92,3 +92,20 @@ describe('an owner from whom another coordinator took a transaction', () => {
     expect(again.status).toBe('committed');
   });
 });
+
+describe('a lease that runs out while its renewal is under way', () => {
+  it('holds up nothing once it lives again', async () => {
+    const world = await engineWorld();
+    const renew = world.store.renew.bind(world.store);
+    // Asked in time, and answered only after the lease has run out.
+    world.store.renew = async (...asked) => {
+      world.store.renew = renew;
+      await world.clock.sleep(5_000);
+      return renew(...asked);
+    };
+    await world.clock.advance(6_500);
+    await world.clock.until(world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b') }));
+    await world.clock.advance(60_000);
+    expect((await world.store.load(gid('g')))?.status).toBe('committed');
+  });
+});

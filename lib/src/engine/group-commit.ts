@@ -65,7 +65,8 @@ export class GroupCommit {
 
   #flush(): void {
     this.#gathering = false;
-    while (this.#waiting.length > 0 && this.#underWay < batchesMax) this.#commit(this.#waiting.splice(0, writesPerBatchMax));
+    while (this.#waiting.length > 0 && this.#underWay < batchesMax)
+      this.#commit(this.#waiting.splice(0, writesPerBatchMax));
   }
 
   #commit(group: readonly Waiting[]): void {
@@ -77,7 +78,11 @@ export class GroupCommit {
         crashPoint('group-commit.commit', 'after');
         assert(outcomes.length === group.length, 'the store answers every write');
         this.#storeClock.heard(nowMs);
-        this.#observe({ kind: 'commit', writes: group.length, durationMs: this.#clock.monotonicMs() - startedMs });
+        this.#observe({
+          kind: 'commit',
+          writes: group.length,
+          durationMs: this.#clock.monotonicMs() - startedMs,
+        });
         this.#settle(group, (i) => outcomes[planted('one-outcome-for-all') ? 0 : i] as WriteOutcome);
       },
       (error: unknown) => {

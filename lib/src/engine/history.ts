@@ -7,5 +7,10 @@ export function withEntry(history: readonly HistoryEntry[], entry: HistoryEntry)
   const middle = history[kept];
   // The first time two entries make room: one for the count, one for the newcomer.
   const count = middle?.kind === 'left-out' ? middle.count + 1 : 2;
-  return [...history.slice(0, kept), { kind: 'left-out', atMs: entry.atMs, count }, ...history.slice(kept + 2), entry];
+  return [
+    ...history.slice(0, kept),
+    { kind: 'left-out', atMs: entry.atMs, count },
+    ...history.slice(kept + 2),
+    entry,
+  ];
 }

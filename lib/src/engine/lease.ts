@@ -100,7 +100,6 @@ export class LeaseKeeper {
 
   async #renew(): Promise<'again' | 'later'> {
     const { store, clock, storeClock, leaseMs, observe } = this.#world;
-    const wasLive = this.isLive();
     try {
       // Renewals that arrive while their answers do not would keep the others from what this one may not drive.
       if (this.#isUnheard) storeClock.heard((await store.commit([])).nowMs);
@@ -113,6 +112,8 @@ export class LeaseKeeper {
       storeClock.heard(renewal.nowMs);
       if (renewal.kind === 'lost') await this.#rejoin();
       else {
+        // It may have run out only while this renewal was under way.
+        const wasLive = this.isLive();
         this.#livesUntilMs = askedMs + leaseMs;
         if (!wasLive) this.#world.revived();
         this.#world.heardOfOthers(renewal.others);
@@ -130,7 +131,7 @@ export class LeaseKeeper {
 
   /** What is driven here moves to the new epoch by a write; then the old one ends. */
   async #retire(): Promise<void> {
-    const { store, clock, leaseMs, moveFrom } = this.#world;
+    const { store, clock, leaseMs } = this.#world;
     if (this.#retiring === undefined) {
       if (!this.#inDoubt) return;
       const epoch = this.#epoch;
@@ -139,7 +140,7 @@ export class LeaseKeeper {
       this.#retiring = { epoch, untilMs: clock.monotonicMs() + leaseMs };
     }
     const { epoch, untilMs } = this.#retiring;
-    if (moveFrom(epoch) && clock.monotonicMs() < untilMs) {
+    if (this.#world.moveFrom(epoch) && clock.monotonicMs() < untilMs) {
       await store.renew(epoch, leaseMs);
     } else {
       await store.leave(epoch);

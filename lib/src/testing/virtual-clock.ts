@@ -54,14 +54,14 @@ export class VirtualClock implements Clock {
 
   /** Lets time pass until the promise settles; fails when that takes more than `limitMs` of this clock. */
   async until<T>(promise: Promise<T>, limitMs = 600_000): Promise<T> {
-    let settled = false;
+    const state = { settled: false };
     const end = (): void => {
-      settled = true;
+      state.settled = true;
     };
     promise.then(end, end);
     const untilMs = this.#nowMs + limitMs;
     await drained();
-    while (!settled) {
+    while (!state.settled) {
       const timer = this.#next(untilMs);
       if (timer === undefined) throw new Error(`nothing settled it within ${limitMs} virtual ms`);
       this.#timers.delete(timer);

@@ -20,7 +20,7 @@ function listen(signal: AbortSignal): Callbacks {
   const callbacks: Callbacks = new ChurningMap();
   waiting.set(signal, callbacks);
   const fire = (): void => {
-    for (const callback of [...callbacks.keys()]) callback();
+    for (const callback of callbacks.keys()) callback();
     callbacks.clear();
   };
   signal.addEventListener('abort', fire, { once: true });
