@@ -97,13 +97,13 @@ describe('a lease that runs out while its renewal is under way', () => {
   it('holds up nothing once it lives again', async () => {
     const world = await engineWorld();
     const renew = world.store.renew.bind(world.store);
-    // Asked in time, and answered only after the lease has run out.
+    // Asked at 2 s and answered at 5 s, it holds until 8 s; asked again at 7 s, and answered only at 9 s.
+    const delaysMs = [3_000, 2_000];
     world.store.renew = async (...asked) => {
-      world.store.renew = renew;
-      await world.clock.sleep(5_000);
+      await world.clock.sleep(delaysMs.shift() ?? 0);
       return renew(...asked);
     };
-    await world.clock.advance(6_500);
+    await world.clock.advance(8_500);
     await world.clock.until(world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b') }));
     await world.clock.advance(60_000);
     expect((await world.store.load(gid('g')))?.status).toBe('committed');
