@@ -359,11 +359,13 @@ class TheEngine implements Engine {
 
   /** The same gid while the first one is still in memory. */
   async #again(runner: Runner, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
-    refuseOther(runner.gid, runner.plan, plan);
     await this.#settled(runner);
     await this.#catchUp(runner);
     // The first one found it in the store, or did not get it there: what it was to this one shows when it asks itself.
-    return runner.standing === 'lost' ? this.submit(request) : this.#ended(runner, request);
+    if (runner.standing === 'lost') return this.submit(request);
+    // Only now: what is not durable yet may never come to be, and is nothing to differ from.
+    refuseOther(runner.gid, runner.plan, plan);
+    return this.#ended(runner, request);
   }
 
   async #existing(gid: Gid, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
@@ -470,11 +472,20 @@ class TheEngine implements Engine {
         crashPoint('engine.decide', 'before');
         decide(runner);
         crashPoint('engine.decide', 'after');
+      } catch (error) {
+        // It may be illegal only by what is known here, while somebody else took it on from there.
+        if (runner.standing === 'owned' && attempt < decideAttemptsMax) {
+          await this.#catchUp(runner);
+          if (runner.hasLeft()) continue;
+        }
+        throw error;
       } finally {
         runner.leaveUntouched();
       }
       if (runner.hasLeft() || planted('decision-not-awaited')) return runner;
-      await this.#settled(runner);
+      // Where nothing was left to decide, no write shows whether it is still ours.
+      if (runner.isSettled) await this.#catchUp(runner);
+      else await this.#settled(runner);
       if (runner.standing !== 'lost') return runner;
       // Its owner wrote at the same time, maybe only that it has nothing to do. What is legal is looked at afresh.
       if (attempt === decideAttemptsMax) throw leaseLost(gid);

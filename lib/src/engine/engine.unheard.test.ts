@@ -80,6 +80,48 @@ describe('an owner from whom another coordinator took a transaction', () => {
     expect(again.status).toBe('committed');
   });
 
+  it('tells it to one who repeats a decision that has fallen, too', async () => {
+    const world = await engineWorld();
+    const other = world.another({ coordinator: 'other' });
+    await world.clock.until(other.start());
+    const definition = { pattern: 'tcc', name: 'test-tcc', branches: [tccBranch('a')] } as const;
+    world.participants.on('a/cancel', (_, nth) =>
+      nth === 1
+        ? { outcome: { kind: 'unknown', reason: 'no answer', retryAfterMs: 4_000 }, repeatable: false }
+        : done(),
+    );
+    await world.clock.until(world.engine.submit({ gid: gid('g'), definition }));
+    await world.clock.advance(10);
+    const abort = { action: 'abort', reason: 'enough', actor: 'test' } as const;
+    await world.clock.until(world.engine.act(gid('g'), abort));
+    await world.clock.advance(10);
+    const retried = await world.clock.until(
+      other.act(gid('g'), { ...abort, action: 'retry-now' }, { waitMs: 1_000 }),
+    );
+    expect(retried.status).toBe('aborted');
+    expect((await world.clock.until(world.engine.act(gid('g'), abort))).status).toBe('aborted');
+  });
+
+  it('takes for illegal only what is illegal by what has become of it since', async () => {
+    const world = await engineWorld();
+    const other = world.another({ coordinator: 'other' });
+    await world.clock.until(other.start());
+    let answer: ((reply: ReturnType<typeof done>) => void) | undefined;
+    world.participants
+      .on('a/try', (_, nth) =>
+        nth === 1 ? new Promise((resolve) => (answer = resolve)) : done(null, 'not repeatable'),
+      )
+      .on('b/try', () => done(null, 'not repeatable'));
+    const definition = { pattern: 'tcc', name: 'test-tcc', branches: [tccBranch('a')] } as const;
+    await world.clock.until(world.engine.submit({ gid: gid('g'), definition }));
+    await world.clock.advance(10);
+    // The other one takes it over and has the branch tried; here its answer is still awaited.
+    await world.clock.until(other.register(gid('g'), [tccBranch('b')], { waitMs: 1_000 }));
+    const committed = await world.clock.until(world.engine.commit(gid('g'), { waitMs: 1_000 }));
+    expect(committed.status).toBe('committed');
+    answer?.(done());
+  });
+
   it('tells it to one who submits it again, too', async () => {
     const world = await engineWorld();
     const other = world.another({ coordinator: 'other' });
@@ -107,5 +149,26 @@ describe('a lease that runs out while its renewal is under way', () => {
     await world.clock.until(world.engine.submit({ gid: gid('g'), definition: sagaOf('a', 'b') }));
     await world.clock.advance(60_000);
     expect((await world.store.load(gid('g')))?.status).toBe('committed');
+  });
+});
+
+describe('a definition that never came to be durable', () => {
+  it('is nothing that another one under its gid could conflict with', async () => {
+    const world = await engineWorld();
+    const other = world.another({ coordinator: 'other' });
+    await world.clock.until(other.start());
+    let apply: (() => void) | undefined;
+    world.store.intercept = (_, pass) => {
+      world.store.intercept = undefined;
+      return new Promise((resolve, reject) => (apply = () => void pass().then(resolve, reject)));
+    };
+    const stranger = world.engine.submit({ gid: gid('g'), definition: sagaOf('stranger') });
+    await world.clock.advance(10);
+    await world.clock.until(other.submit({ gid: gid('g'), definition: sagaOf('a') }));
+    const again = world.engine.submit({ gid: gid('g'), definition: sagaOf('a'), waitMs: 1_000 });
+    await world.clock.advance(10);
+    apply?.();
+    await expect(world.clock.until(stranger)).rejects.toThrow('gid_conflict');
+    expect((await world.clock.until(again)).status).toBe('committed');
   });
 });

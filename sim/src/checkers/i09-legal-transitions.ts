@@ -6,13 +6,19 @@ import { factsOf, read } from './facts.ts';
 export const legalTransitions: Checker = {
   id: 'I9',
   title: 'statuses follow each other as the protocols allow and when, and revisions grow by one',
-  check: (history) =>
-    factsOf(history).flatMap(({ gid, writes, operations }) =>
+  check: (history) => {
+    // What the store said reaches one who slept meanwhile as if it were said just now, until it says more.
+    const mayHang = history.faults.some(
+      (fault) => fault === 'coordinator-pause' || fault === 'coordinator-overlap',
+    );
+    const lagMs = mayHang ? 2.5 * history.limits.leaseMs : 0;
+    return factsOf(history).flatMap(({ gid, writes, operations }) =>
       writes.flatMap((write) => {
-        const what = illegal(write) ?? tooSoon(write, operations);
+        const what = illegal(write) ?? tooSoon(write, operations, lagMs);
         return what === undefined ? [] : [{ invariant: 'I9', gid, seq: write.seq, what }];
       }),
-    ),
+    );
+  },
 };
 
 const ends: readonly Status[] = ['committed', 'aborted', 'forgotten'];
@@ -58,7 +64,11 @@ function illegal({ kind, before, after, coordinator }: StoreWrite): string | und
 }
 
 /** D5. The deadline counts from a submit, on a clock whose pace is not quite the world's. */
-function tooSoon({ before, after, at }: StoreWrite, operations: readonly Operation[]): string | undefined {
+function tooSoon(
+  { before, after, at }: StoreWrite,
+  operations: readonly Operation[],
+  lagMs: number,
+): string | undefined {
   if (before === undefined || after === undefined || before.status === after.status) return undefined;
   const known = read(after);
   const reason = known !== undefined && 'reason' in known.state ? known.state.reason : '';
@@ -66,7 +76,7 @@ function tooSoon({ before, after, at }: StoreWrite, operations: readonly Operati
   const asked = operations.find(({ request }) => request.kind === 'submit');
   if (timeoutMs === undefined || asked === undefined) return undefined;
   const tookMs = at - asked.at;
-  if (tookMs >= Number(timeoutMs) * clockTolerance) return undefined;
+  if (tookMs >= Number(timeoutMs) * clockTolerance - lagMs) return undefined;
   return `its deadline of ${timeoutMs} ms struck ${Math.round(tookMs)} ms after it was first submitted`;
 }
 

@@ -22,15 +22,20 @@ function samples({ bounds, limits }: History): readonly Violation[] {
             },
           ];
     return [
-      // A claim under way when others are admitted comes on top.
-      ...over('transactions in memory', sample.transactions, transactionsMax + claimBatch),
+      // A claim under way when others are admitted comes on top, and so do those taken up at the same time.
+      ...over('transactions in memory', sample.transactions, transactionsMax + claimBatch + takenUpAtOnce),
       ...over('writes waiting', sample.writesWaiting, writesWaitingMax + transactionsMax),
       ...over('calls to one destination', sample.callsPerDestinationMax, callsPerDestinationMax),
     ];
   });
 }
 
-/** A pause that full jitter draws this short, after this many attempts, is chance once and a storm six times. */
+const takenUpAtOnce = 5;
+
+/** A claim that the store carried out is heard of within this time, or never. */
+const claimHeardMs = 3_000;
+
+/** A pause that full jitter draws this short, after this many attempts, is chance once and a storm six times in a row. */
 const lateAttempt = 8;
 const shortPauseMs = 100;
 const shortPausesMax = 5;
@@ -39,7 +44,7 @@ const clockTolerance = 0.8;
 
 function hurried({ gid, calls, operations, writes }: Facts): readonly Violation[] {
   const last = new Map<string, CallRecord>();
-  let short = 0;
+  const shortPauses = new Map<string, number>();
   for (const call of calls) {
     const { coordinator, branch, op, seq, at, attempt } = call;
     const key = `${coordinator} ${branch} ${op}`;
@@ -53,8 +58,9 @@ function hurried({ gid, calls, operations, writes }: Facts): readonly Violation[
     const wasTouched =
       operations.some(({ request, seq }) => request.kind !== 'get' && isMeanwhile(seq)) ||
       writes.some(
-        ({ kind, seq, before, after }) =>
-          isMeanwhile(seq, earlier.seq) && (kind === 'claim' || before?.epoch !== after?.epoch),
+        ({ kind, seq, at, before, after }) =>
+          (isMeanwhile(seq, earlier.seq) && before?.epoch !== after?.epoch) ||
+          (kind === 'claim' && seq < call.seq && at > earlier.at - claimHeardMs),
       );
     if (wasTouched) continue;
     const pauseMs = at - before.at;
@@ -64,7 +70,9 @@ function hurried({ gid, calls, operations, writes }: Facts): readonly Violation[
       const what = `${op} ${branch} was asked again after ${Math.round(pauseMs)} ms; it wished for ${wishMs}`;
       return [{ invariant: 'I17', gid, seq, what }];
     }
-    if (outcome.kind !== 'ongoing' && attempt >= lateAttempt && pauseMs < shortPauseMs) short++;
+    const isShort = outcome.kind !== 'ongoing' && attempt >= lateAttempt && pauseMs < shortPauseMs;
+    const short = isShort ? (shortPauses.get(key) ?? 0) + 1 : 0;
+    shortPauses.set(key, short);
     if (short > shortPausesMax)
       return [
         { invariant: 'I17', gid, seq, what: `${op} ${branch} was asked ${attempt} times, without a pause` },
