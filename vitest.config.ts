@@ -5,6 +5,9 @@ import { typeStrippingFlags } from './scripts/lib/node.mjs';
 /** Worker threads and child processes of a test run the TypeScript sources directly. */
 const execArgv = typeStrippingFlags();
 
+/** Searches and property tests are bound by the processor alone, and a busy machine is no reason to fail them. */
+const testTimeout = 60_000;
+
 export default defineConfig({
   test: {
     coverage: {
@@ -18,7 +21,7 @@ export default defineConfig({
     },
     projects: [
       {
-        test: { name: 'core', include: ['lib/src/core/**/*.test.ts'], execArgv },
+        test: { name: 'core', include: ['lib/src/core/**/*.test.ts'], testTimeout, execArgv },
       },
       {
         // lib and server from their sources, many files at once.
@@ -27,6 +30,7 @@ export default defineConfig({
           name: 'unit',
           include: ['lib/src/**/*.test.ts', 'server/src/**/*.test.ts', 'sim/src/**/*.test.ts'],
           exclude: ['lib/src/core/**'],
+          testTimeout,
           execArgv,
         },
       },
