@@ -280,7 +280,9 @@ describe.each<[string, (store: Store) => Promise<World>, () => Store]>([
       { gid },
     );
     await expect(failing).rejects.toThrow(new TypeError('a bug'));
-    await expect(settle.get(gid)).resolves.toMatchObject({ status: 'aborted', reason: 'a bug' });
+    // On a busy machine the check-back may come first, and say the same.
+    const reason: unknown = expect.stringMatching(/^a bug$|did not commit/);
+    await expect(settle.get(gid)).resolves.toMatchObject({ status: 'aborted', reason });
     expect([done, hasOrder(9_000)]).toEqual([[], false]);
   });
 
