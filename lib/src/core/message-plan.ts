@@ -63,9 +63,9 @@ export function planMessage(definition: MessageDefinition): MessagePlan {
     });
   }
   checkUniqueNames([producerBranch, ...targets.map((target) => target.name)], 'target');
-  if (check !== undefined) checkCallSpec('the check-back', check, new Set());
+  if (check !== undefined) checkCallSpec('the check-back', check);
   const planned = targets.map((target): MessageTarget => {
-    checkCallSpec(`the delivery to ${target.name}`, target.deliver, new Set());
+    checkCallSpec(`the delivery to ${target.name}`, target.deliver);
     checkRetry(`target ${target.name}`, target.retry);
     return { ...target, name: parseBranchName(target.name) };
   });

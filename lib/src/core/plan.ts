@@ -75,7 +75,11 @@ export function checkUniqueNames(names: readonly string[], what: string): void {
 }
 
 /** References may only lead to branches whose result is known when the call is made. */
-export function checkCallSpec(where: string, spec: CallSpec, known: ReadonlySet<string>): void {
+export function checkCallSpec(
+  where: string,
+  spec: CallSpec,
+  isKnown: (branch: string) => boolean = () => false,
+): void {
   if (spec.address.length === 0) {
     throw new SettleError('invalid_definition', `${where} has no address`, {
       next: 'Give it a URL or a function',
@@ -88,7 +92,7 @@ export function checkCallSpec(where: string, spec: CallSpec, known: ReadonlySet<
     });
   }
   for (const [member, reference] of Object.entries(spec.inject)) {
-    if (reference.from === inputReference || known.has(reference.from)) continue;
+    if (reference.from === inputReference || isKnown(reference.from)) continue;
     throw new SettleError(
       'invalid_definition',
       `${where} takes "${member}" from ${reference.from}, whose result is not known by then`,

@@ -104,12 +104,7 @@ interface Dependent {
 function withDependencies(steps: readonly SagaStepDefinition[]): readonly Dependent[] {
   const names = new Set(steps.map((step) => step.name));
   return steps.map((step, i) => {
-    const after =
-      step.after ??
-      steps
-        .slice(0, i)
-        .slice(-1)
-        .map((previous) => previous.name);
+    const after = step.after ?? steps.slice(Math.max(0, i - 1), i).map((previous) => previous.name);
     const stranger = after.find((name) => !names.has(name));
     if (stranger === undefined) return { step, after };
     throw invalid(
@@ -120,14 +115,14 @@ function withDependencies(steps: readonly SagaStepDefinition[]): readonly Depend
 }
 
 function checkStep(steps: readonly SagaStep[], step: SagaStep): void {
-  const ancestors = ancestorsOf(steps, step);
-  const before = new Set<string>(steps.filter((other) => ancestors.has(other)).map((other) => other.name));
-  checkCallSpec(`step ${step.name}`, step.action, before);
+  const comesBefore = (name: string): boolean =>
+    [...ancestorsOf(steps, step)].some((other) => other.name === name);
+  checkCallSpec(`step ${step.name}`, step.action, comesBefore);
   checkRetry(`step ${step.name}`, step.retry);
+  if (step.compensation === undefined) return;
   // The undo may also use the step's own result.
-  if (step.compensation !== undefined) {
-    checkCallSpec(`the compensation of step ${step.name}`, step.compensation, before.add(step.name));
-  }
+  const isKnown = (name: string): boolean => name === step.name || comesBefore(name);
+  checkCallSpec(`the compensation of step ${step.name}`, step.compensation, isKnown);
 }
 
 /** A pivot divides the saga: every other step stands either before it or after it. */

@@ -74,10 +74,10 @@ export function planTccBranches(
     'branch',
   );
   return added.map((branch) => {
-    const own = new Set([branch.name]);
-    if (branch.try !== undefined) checkCallSpec(`the try of ${branch.name}`, branch.try, new Set());
-    checkCallSpec(`the confirm of ${branch.name}`, branch.confirm, own);
-    checkCallSpec(`the cancel of ${branch.name}`, branch.cancel, own);
+    const isOwn = (name: string): boolean => name === branch.name;
+    if (branch.try !== undefined) checkCallSpec(`the try of ${branch.name}`, branch.try);
+    checkCallSpec(`the confirm of ${branch.name}`, branch.confirm, isOwn);
+    checkCallSpec(`the cancel of ${branch.name}`, branch.cancel, isOwn);
     checkRetry(`branch ${branch.name}`, branch.retry);
     return { ...branch, name: parseBranchName(branch.name) };
   });

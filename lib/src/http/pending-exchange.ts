@@ -1,12 +1,12 @@
 import { isUtf8 } from 'node:buffer';
 import { failureOf } from './failure-of.ts';
-import { ChurningMap } from '../util/churning-map.ts';
+import { LinkedSet } from '../util/linked-set.ts';
 import { onAbort } from '../util/on-abort.ts';
 import type { HttpFailure, HttpReply, HttpRequest, ResponseHeaders } from './exchange.ts';
 
 /** All exchanges of one client that are under way, so that closing it can end them. */
 export class ExchangesUnderWay {
-  private readonly all = new ChurningMap<PendingExchange, true>();
+  private readonly all = new LinkedSet<PendingExchange>();
 
   /** Starts an exchange; `send` gives its request to the transport and lets the transport feed it. */
   run(
@@ -20,10 +20,10 @@ export class ExchangesUnderWay {
         return;
       }
       const pending = new PendingExchange(request, signal, (reply) => {
-        this.all.delete(pending);
+        this.all.remove(place);
         resolve(reply);
       });
-      this.all.set(pending, true);
+      const place = this.all.add(pending);
       try {
         send(pending);
       } catch (error) {
@@ -33,7 +33,7 @@ export class ExchangesUnderWay {
   }
 
   abort(): void {
-    for (const pending of this.all.keys()) pending.fail('aborted', 'the exchange was closed');
+    for (const pending of this.all.removeAll()) pending.fail('aborted', 'the exchange was closed');
   }
 }
 

@@ -32,15 +32,13 @@ export class ChurningMap<K, V> {
     if (!this.#map.delete(key)) return false;
     // V8 starts with room for four, and takes a new table once that many were put in, deleted ones included.
     if (++this.#deleted > 1 + this.#map.size / 2) {
-      this.#map = new Map(this.#map);
+      const fresh = new Map<K, V>();
+      // `new Map(old)` would make an array of each entry.
+      this.#map.forEach((value, key) => fresh.set(key, value));
+      this.#map = fresh;
       this.#deleted = 0;
     }
     return true;
-  }
-
-  clear(): void {
-    this.#map = new Map();
-    this.#deleted = 0;
   }
 
   keys(): IterableIterator<K> {

@@ -1,6 +1,6 @@
-import { ChurningMap } from './churning-map.ts';
+import { LinkedSet } from './linked-set.ts';
 
-type Callbacks = ChurningMap<() => void, true>;
+type Callbacks = LinkedSet<() => void>;
 
 const waiting = new WeakMap<AbortSignal, Callbacks>();
 
@@ -12,16 +12,15 @@ const waiting = new WeakMap<AbortSignal, Callbacks>();
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   const callbacks = waiting.get(signal) ?? listen(signal);
-  callbacks.set(callback, true);
-  return () => callbacks.delete(callback);
+  const place = callbacks.add(callback);
+  return () => callbacks.remove(place);
 }
 
 function listen(signal: AbortSignal): Callbacks {
-  const callbacks: Callbacks = new ChurningMap();
+  const callbacks: Callbacks = new LinkedSet();
   waiting.set(signal, callbacks);
   const fire = (): void => {
-    for (const callback of callbacks.keys()) callback();
-    callbacks.clear();
+    for (const callback of callbacks.removeAll()) callback();
   };
   signal.addEventListener('abort', fire, { once: true });
   return callbacks;

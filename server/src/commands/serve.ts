@@ -1,12 +1,14 @@
 /** `settle serve`: a coordinator until a signal ends it. */
 import { resolveConfig } from '../config.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
+import { allocateYoung } from '../garbage-collection.ts';
 import { createLog, type Log } from '../log.ts';
 import { messageOf } from '../message-of.ts';
 import { releaseVersion, startServer } from '../server.ts';
 import { dieOnSurprise, stopSignal } from '../shutdown.ts';
 
 export async function serveCommand(argv: readonly string[]): Promise<ExitCode> {
+  allocateYoung();
   const { config, file, warnings } = resolveConfig({ argv, env: process.env });
   // Whoever read our log is gone. That is no reason to stop settling.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
