@@ -1,9 +1,9 @@
 /**
  * bench/saga: a saga of two HTTP steps, durable on SQLite; the client submits and waits for the outcome.
- * Client, coordinator and participants are separate processes. The reference runs in the same run, each figure is
- * the median of the rounds, and the ratio is what counts. Peers, if asked for, take their turn in every round.
+ * Client, coordinator and participants are separate processes. All contenders take short turns, round after round, so
+ * that a machine that is slow for a minute is slow for all of them; the ratio to the reference is what counts.
  *
- *   npm run bench -- saga [--rounds 3] [--seconds 8] [--in-flight 1,64,256] [--peers restate,dbos]
+ *   npm run bench -- saga [--rounds 9] [--seconds 4] [--in-flight 1,64,256] [--peers restate,dbos]
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,8 +18,8 @@ import { openPeers } from './peers.ts';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '8' },
+    rounds: { type: 'string', default: '9' },
+    seconds: { type: 'string', default: '4' },
     'in-flight': { type: 'string', default: '1,64,256' },
     peers: { type: 'string', default: '' },
   },
@@ -33,6 +33,8 @@ interface Contender {
   readonly name: string;
   /** Undefined for one that is left out. */
   measure(inFlight: number): Promise<Measured | undefined>;
+  /** After the last round of a level: the next one starts afresh. */
+  stop(): Promise<void>;
 }
 
 const peers = await openPeers(values.peers.split(',').filter((name) => name !== ''));
@@ -56,8 +58,8 @@ const results = new Map<string, Measured[]>();
 const total = rounds * levels.length * contenders.length;
 let done = 0;
 
-for (let round = 0; round < rounds; round++) {
-  for (const inFlight of levels) {
+for (const inFlight of levels) {
+  for (let round = 0; round < rounds; round++) {
     for (const contender of contenders) {
       done++;
       const measured = await contender.measure(inFlight);
@@ -69,6 +71,7 @@ for (let round = 0; round < rounds; round++) {
       );
     }
   }
+  for (const contender of contenders) await contender.stop();
 }
 await participants.stop();
 
@@ -81,7 +84,24 @@ function coordinator(
   kind: 'stored' | 'plain',
   start: (folder: string) => Promise<Child>,
 ): Contender {
-  return { name, measure: (inFlight) => measureOnce(start, kind, inFlight) };
+  let running: { readonly child: Child; readonly folder: string } | undefined;
+  return {
+    name,
+    async measure(inFlight) {
+      if (running === undefined) {
+        const folder = mkdtempSync(join(tmpdir(), 'settle-bench-'));
+        running = { child: await start(folder), folder };
+      }
+      const args = [running.child.url, participants.url, kind, inFlight, durationMs, warmUpMs];
+      return measureIn(new URL('client.ts', import.meta.url), args);
+    },
+    async stop() {
+      if (running === undefined) return;
+      await running.child.stop();
+      rmSync(running.folder, { recursive: true });
+      running = undefined;
+    },
+  };
 }
 
 /** Without it the bench goes on: what was measured so far is not to be lost because of somebody else. */
@@ -95,23 +115,7 @@ function beside(peer: Peer): Contender {
       return undefined;
     }
   };
-  return { name: peer.name, measure };
-}
-
-async function measureOnce(
-  start: (folder: string) => Promise<Child>,
-  kind: 'stored' | 'plain',
-  inFlight: number,
-): Promise<Measured> {
-  const folder = mkdtempSync(join(tmpdir(), 'settle-bench-'));
-  const child = await start(folder);
-  try {
-    const args = [child.url, participants.url, kind, inFlight, durationMs, warmUpMs];
-    return await measureIn(new URL('client.ts', import.meta.url), args);
-  } finally {
-    await child.stop();
-    rmSync(folder, { recursive: true });
-  }
+  return { name: peer.name, measure, stop: () => Promise.resolve() };
 }
 
 function report(): string {
@@ -119,20 +123,21 @@ function report(): string {
     ['in flight', 'contender', 'sagas/s', 'of reference', 'p50 ms', 'p99 ms', 'p99 of reference'],
   ];
   for (const inFlight of levels) {
-    const reference = median(`reference ${inFlight}`);
+    const references = measuredOf(`reference ${inFlight}`);
     for (const { name } of contenders) {
       if (leftOut.has(name)) continue;
-      const ours = median(`${name} ${inFlight}`);
-      const share = `${fixed((ours.perSecond / reference.perSecond) * 100, 0)} %`;
-      const tail = `${fixed(ours.p99Ms / reference.p99Ms)}x`;
+      const all = measuredOf(`${name} ${inFlight}`);
+      const ours = medianBy(all, ({ perSecond }) => perSecond);
+      const share = medianRatio(all, references, ({ perSecond }) => perSecond);
+      const tail = medianRatio(all, references, ({ p99Ms }) => p99Ms);
       rows.push([
         String(inFlight),
         name,
         whole(ours.perSecond),
-        share,
+        `${fixed(share * 100, 0)} %`,
         fixed(ours.p50Ms),
         fixed(ours.p99Ms),
-        tail,
+        `${fixed(tail)}x`,
       ]);
     }
     for (const name of leftOut.keys()) rows.push([String(inFlight), name, 'left out']);
@@ -140,10 +145,28 @@ function report(): string {
   return table(rows);
 }
 
-/** The round whose throughput is the median, whole, so that its figures belong together. */
-function median(key: string): Measured {
-  const sorted = (results.get(key) ?? []).toSorted((a, b) => a.perSecond - b.perSecond);
-  const middle = sorted[Math.floor(sorted.length / 2)];
-  if (middle === undefined) throw new Error(`nothing was measured for ${key}`);
+function measuredOf(key: string): readonly Measured[] {
+  const measured = results.get(key);
+  if (measured === undefined) throw new Error(`nothing was measured for ${key}`);
+  return measured;
+}
+
+/** Round by round, since within a round the machine is about the same for all. */
+function medianRatio(
+  ours: readonly Measured[],
+  references: readonly Measured[],
+  of: (measured: Measured) => number,
+): number {
+  const ratios = ours.flatMap((measured, round) => {
+    const reference = references[round];
+    return reference === undefined ? [] : [of(measured) / of(reference)];
+  });
+  return medianBy(ratios, (ratio) => ratio);
+}
+
+/** The one in the middle, whole, so that its figures belong together. */
+function medianBy<T>(all: readonly T[], of: (one: T) => number): T {
+  const middle = all.toSorted((a, b) => of(a) - of(b))[Math.floor(all.length / 2)];
+  if (middle === undefined) throw new Error('nothing was measured');
   return middle;
 }
