@@ -250,6 +250,24 @@ describe('a coordinator that cannot renew its lease', () => {
   });
 });
 
+describe('a coordinator whose writes fail', () => {
+  it('is not ready until the store takes one again, be it its own lease', async () => {
+    const at = cluster();
+    const { engine } = await at.join('only');
+    const commit = at.store.commit.bind(at.store);
+    at.store.commit = () => Promise.reject(new SettleError('unavailable', 'the disk is full'));
+    const submitted = engine.submit({ gid: gid('g'), definition: sagaOf('a') });
+    await expect(at.clock.until(submitted)).rejects.toThrow('the disk is full');
+    expect(engine.readiness()).toEqual({
+      kind: 'not-ready',
+      reason: 'the last write failed: unavailable: the disk is full',
+    });
+    at.store.commit = commit;
+    await at.clock.advance(3_000);
+    expect(engine.readiness()).toEqual({ kind: 'ready' });
+  });
+});
+
 describe('a coordinator that is asked about a transaction of another one', () => {
   it('takes it over to commit it', async () => {
     const at = await two();

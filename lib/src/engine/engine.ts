@@ -147,7 +147,10 @@ class TheEngine implements Engine {
       lost: () => [...this.#runners.values()].forEach((runner) => runner.lose()),
       revived: () => this.#revived(),
       driving: () => this.#runners.size,
-      heardOfOthers: (others) => this.#share(others),
+      heardOfOthers: (others) => {
+        this.#writes.forgetFailure();
+        this.#share(others);
+      },
       moveFrom: (epoch) => [...this.#runners.values()].filter((runner) => runner.moveFrom(epoch)).length > 0,
     });
     this.#world = {
@@ -204,6 +207,9 @@ class TheEngine implements Engine {
   readiness(): { readonly kind: 'ready' } | { readonly kind: 'not-ready'; readonly reason: string } {
     if (this.#phase !== 'running') return { kind: 'not-ready', reason: `the coordinator is ${this.#phase}` };
     if (!this.#lease.isLive()) return { kind: 'not-ready', reason: 'the store does not answer' };
+    const { failure } = this.#writes;
+    if (failure !== undefined)
+      return { kind: 'not-ready', reason: `the last write failed: ${failure.message}` };
     return { kind: 'ready' };
   }
 

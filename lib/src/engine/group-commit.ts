@@ -34,6 +34,7 @@ export class GroupCommit {
   #gathering = false;
   #underWay = 0;
   #whenIdle: (() => void)[] = [];
+  #failure: SettleError | undefined;
 
   constructor(store: Store, clock: Clock, storeClock: StoreClock, observe: Observer) {
     this.#store = store;
@@ -44,6 +45,16 @@ export class GroupCommit {
 
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Why the last batch failed; undefined when it did not. */
+  get failure(): SettleError | undefined {
+    return this.#failure;
+  }
+
+  /** The store has taken a write of somebody else's since. */
+  forgetFailure(): void {
+    this.#failure = undefined;
   }
 
   write(write: Write, settle: (written: Written) => void): void {
@@ -77,6 +88,7 @@ export class GroupCommit {
       ({ nowMs, outcomes }) => {
         crashPoint('group-commit.commit', 'after');
         assert(outcomes.length === group.length, 'the store answers every write');
+        this.#failure = undefined;
         this.#storeClock.heard(nowMs);
         this.#observe({
           kind: 'commit',
@@ -86,7 +98,7 @@ export class GroupCommit {
         this.#settle(group, (i) => outcomes[planted('one-outcome-for-all') ? 0 : i] as WriteOutcome);
       },
       (error: unknown) => {
-        const failure = asUnavailable(error);
+        const failure = (this.#failure = asUnavailable(error));
         this.#observe({ kind: 'alarm', code: 'store_unavailable', message: failure.message });
         this.#settle(group, () => ({ kind: 'unknown', error: failure }));
       },
