@@ -38,6 +38,7 @@ export interface Config {
   readonly callsPerDestinationMax: number;
   readonly transactionsMax: number;
   readonly writesWaitingMax: number;
+  readonly cluster: string;
   readonly leaseMs: number;
   readonly drainMs: number;
   readonly retentionMs: number;
@@ -143,6 +144,11 @@ export const options: { readonly [Name in OptionName]: Option<Config[Name]> } = 
     min: 1,
     max: 10_000_000,
     doc: 'Writes waiting for the store; further submits are answered 503 `overloaded`.',
+  }),
+  cluster: textOption({
+    default: 'settle',
+    hint: 'name',
+    doc: 'Whose transactions the store holds, such as `production`: it belongs to the first cluster that opened it, and a coordinator of another is refused.',
   }),
   leaseMs: integerOption({
     default: 6_000,

@@ -26,6 +26,7 @@ export function exitCodeOf(error: unknown): ExitCode {
     store_locked: exitCodes.store,
     store_corrupt: exitCodes.store,
     store_newer: exitCodes.store,
+    cluster_mismatch: exitCodes.store,
     unavailable: exitCodes.store,
   };
   return codes[error.code] ?? exitCodes.unexpected;

@@ -87,6 +87,7 @@ function openOptions(
     allow,
     secrets,
     coordinator: `${hostname()}:${process.pid}`,
+    cluster: config.cluster,
     limits: {
       callTimeoutMs: config.callTimeoutMs,
       callsPerDestinationMax: config.callsPerDestinationMax,

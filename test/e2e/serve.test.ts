@@ -222,6 +222,16 @@ describe('a start that cannot be', () => {
     expect(oneLine(stderr)).toContain('store_locked');
   });
 
+  it('for a store of another cluster: 4', async () => {
+    const store = `--store=${join(dir, 'settle.db')}`;
+    const { settle } = await serve();
+    settle.child.kill('SIGTERM');
+    await settle.exit;
+    const { code, stderr } = await runSettle(['serve', '--port=0', '--cluster=staging', store]);
+    expect(code).toBe(4);
+    expect(oneLine(stderr)).toContain('cluster_mismatch: the store belongs to the cluster settle');
+  });
+
   it('for a file that is no store: 4', async () => {
     const file = join(dir, 'notes.txt');
     writeFileSync(file, 'this is not a database, however long it goes on. '.repeat(100));

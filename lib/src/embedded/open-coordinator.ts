@@ -37,6 +37,11 @@ export interface OpenOptions {
   readonly limits?: Partial<EngineLimits>;
   /** What this coordinator calls itself in the store. Default `embedded`. */
   readonly coordinator?: string;
+  /**
+   * Whose transactions the store holds, such as `production`: a store belongs to the first cluster that opened it, so
+   * that a copy in another place is not driven there. Default `settle`.
+   */
+  readonly cluster?: string;
 }
 
 export interface EmbeddedCoordinator extends Settle {
@@ -49,8 +54,8 @@ export interface EmbeddedCoordinator extends Settle {
  *
  * Fulfils once it holds its lease on the store; unfinished transactions in it then go on by themselves. Durable is what
  * the store makes durable. Not guaranteed: that they go on while the process is down, and that functions of definitions
- * which were not passed are found. Rejects with `store_locked`, `store_corrupt`, `store_newer` or `unavailable` when the
- * store cannot be used, and with `config_invalid` for a rule or secret that cannot be read.
+ * which were not passed are found. Rejects with `store_locked`, `store_corrupt`, `store_newer`, `cluster_mismatch` or
+ * `unavailable` when the store cannot be used, and with `config_invalid` for a rule or secret that cannot be read.
  *
  * ```ts
  * await using coordinator = await openCoordinator({ store: sqliteStore('settle.db'), definitions: [placeOrder] });
@@ -79,7 +84,7 @@ function assemble(
   exchange: HttpExchange,
   release: () => Promise<unknown>,
 ): { readonly engine: Engine; readonly transport: Transport } {
-  const { store, observe, limits, coordinator = 'embedded' } = options;
+  const { store, observe, limits, coordinator = 'embedded', cluster } = options;
   const changes = changeFeed();
   const engine = createEngine({
     store,
@@ -92,6 +97,7 @@ function assemble(
       observe?.(event);
     },
     coordinator,
+    ...(cluster === undefined ? {} : { cluster }),
     ...(limits === undefined ? {} : { limits }),
   });
   let closed: Promise<void> | undefined;

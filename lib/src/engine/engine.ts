@@ -45,6 +45,7 @@ import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { firstDifference } from '../util/json.ts';
 import { planted } from '../util/planted-bug.ts';
 import { addressesOf, addressesOfBranches } from './addresses.ts';
+import { clusterDefault } from './cluster.ts';
 import { Destinations } from './destinations.ts';
 import { FairShare } from './fair-share.ts';
 import { GroupCommit, type Written } from './group-commit.ts';
@@ -76,6 +77,8 @@ export interface EngineOptions {
   readonly limits?: Partial<EngineLimits>;
   /** What this coordinator calls itself in the store. */
   readonly coordinator?: string;
+  /** Whose transactions the store holds; it refuses every other. Default {@link clusterDefault}. */
+  readonly cluster?: string;
 }
 
 export interface Engine extends Coordinator {
@@ -127,7 +130,15 @@ class TheEngine implements Engine {
   #prunes: Periodic | undefined;
 
   constructor(options: EngineOptions) {
-    const { store, caller, clock, random, ids, coordinator = 'coordinator' } = options;
+    const {
+      store,
+      caller,
+      clock,
+      random,
+      ids,
+      coordinator = 'coordinator',
+      cluster = clusterDefault,
+    } = options;
     const observe = harmless(options.observe ?? (() => undefined));
     this.#store = store;
     this.#clock = clock;
@@ -143,6 +154,7 @@ class TheEngine implements Engine {
       storeClock: this.#storeClock,
       observe,
       coordinator,
+      cluster,
       leaseMs: this.#limits.leaseMs,
       lost: () => [...this.#runners.values()].forEach((runner) => runner.lose()),
       revived: () => this.#revived(),

@@ -15,6 +15,7 @@ export interface LeaseWorld {
   readonly storeClock: StoreClock;
   readonly observe: Observer;
   readonly coordinator: string;
+  readonly cluster: string;
   readonly leaseMs: number;
   /** The epoch is another one now; whatever was owned under the old one is not ours any more. */
   lost(): void;
@@ -88,10 +89,10 @@ export class LeaseKeeper {
   }
 
   async #join(): Promise<void> {
-    const { store, clock, storeClock, coordinator, leaseMs } = this.#world;
+    const { store, clock, storeClock, coordinator, cluster, leaseMs } = this.#world;
     const askedMs = clock.monotonicMs();
     crashPoint('lease.join', 'before');
-    const lease = await store.join(coordinator, leaseMs);
+    const lease = await store.join(coordinator, leaseMs, cluster);
     crashPoint('lease.join', 'after');
     this.#epoch = lease.epoch;
     this.#livesUntilMs = askedMs + leaseMs;

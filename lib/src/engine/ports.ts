@@ -70,8 +70,11 @@ export interface Store {
   commit(batch: readonly Write[]): Promise<CommitReply>;
   load(gid: Gid): Promise<StoredTransaction | undefined>;
   list(query: ListQuery): Promise<ListPage>;
-  /** Starts a lease for one incarnation of a coordinator. Epochs are unique and grow for the life of the store. */
-  join(coordinator: string, ttlMs: number): Promise<Lease>;
+  /**
+   * Starts a lease for one incarnation of a coordinator. Epochs are unique and grow for the life of the store. A store
+   * belongs to the first cluster whose coordinator joined; rejects with `cluster_mismatch` for those of any other.
+   */
+  join(coordinator: string, ttlMs: number, cluster?: string): Promise<Lease>;
   /**
    * Prolongs the lease. `lost` once it has expired and somebody took over from it. `driving` is how many transactions
    * its owner drives, for the others to know; a lease renewed without it is only kept, and counts for nobody.

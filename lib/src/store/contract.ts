@@ -208,6 +208,14 @@ const owning: Facts = {
     const c = await store.join('a', 1_000);
     assert(a.epoch >= 1 && b.epoch > a.epoch && c.epoch > b.epoch, 'epochs grow from 1');
   },
+  // covers G6
+  'belongs to the first cluster that joined, and refuses the coordinators of any other': async ({
+    store,
+  }) => {
+    await store.join('a', 10_000, 'production');
+    await rejects(store.join('b', 10_000, 'staging'), 'cluster_mismatch');
+    await store.join('c', 10_000, 'production');
+  },
   'claims nothing that a living lease owns, be it its own': async ({ store, advance }) => {
     const a = await store.join('a', 10_000);
     const b = await store.join('b', 10_000);

@@ -27,6 +27,7 @@ export const errorCodes = [
   'store_locked',
   'store_corrupt',
   'store_newer',
+  'cluster_mismatch',
   'config_invalid',
   'internal',
 ] as const;

@@ -61,6 +61,7 @@ export function statusOf(code: ErrorCode): number {
     case 'store_locked':
     case 'store_corrupt':
     case 'store_newer':
+    case 'cluster_mismatch':
     case 'config_invalid':
     case 'internal':
       return 500;
@@ -141,6 +142,8 @@ function nextOf(code: ErrorCode): string {
       return 'Restore the store from a backup; nothing was changed';
     case 'store_newer':
       return 'Start the newer release that wrote the store';
+    case 'cluster_mismatch':
+      return 'Use the store of this cluster, or start the coordinator under the name of the other';
     case 'config_invalid':
       return 'Correct the configuration';
     case 'internal':

@@ -6,6 +6,7 @@
  *
  * Rows are never changed in place: a write puts a new object, so what was handed out stays as it was.
  */
+import { clusterDefault, clusterMismatch } from '../../engine/cluster.ts';
 import type { Gid } from '../../core/ids.ts';
 import {
   batchMax,
@@ -70,6 +71,7 @@ class MemoryStore implements Store {
   /** What the owner of a lease said it drives. */
   readonly #driving = new Map<number, number>();
   #epoch = 0;
+  #cluster: string | undefined;
   #closed = false;
 
   constructor(clock: () => number) {
@@ -109,8 +111,10 @@ class MemoryStore implements Store {
     return { items, next: undefined };
   }
 
-  async join(_coordinator: string, ttlMs: number): Promise<Lease> {
+  async join(_coordinator: string, ttlMs: number, cluster = clusterDefault): Promise<Lease> {
     this.#mustBeOpen();
+    this.#cluster ??= cluster;
+    if (cluster !== this.#cluster) throw clusterMismatch(cluster, this.#cluster);
     const nowMs = this.#nowMs();
     const epoch = ++this.#epoch;
     this.#leases.set(epoch, nowMs + ttlMs);

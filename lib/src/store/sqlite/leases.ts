@@ -1,5 +1,6 @@
 /** Leases by epoch. A lease that expired stands until somebody claims: only then is it lost. */
 import type { DatabaseSync } from 'node:sqlite';
+import { clusterMismatch } from '../../engine/cluster.ts';
 import type { Company, Lease } from '../../engine/ports.ts';
 import { crashPoint } from '../../util/crash-point.ts';
 import type { JoinRequest, RenewRequest } from './messages.ts';
@@ -18,6 +19,9 @@ export interface Leases {
 }
 
 export function prepareLeases(db: DatabaseSync): Leases {
+  const own = db.prepare(
+    'update settle_meta set cluster = coalesce(cluster, ?) where id = 1 returning cluster',
+  );
   const join = db.prepare('insert into settle_lease (coordinator, expires_at) values (?, ?)');
   const renew = db.prepare('update settle_lease set expires_at = ? where epoch = ?');
   const leave = db.prepare('delete from settle_lease where epoch = ?');
@@ -28,8 +32,10 @@ export function prepareLeases(db: DatabaseSync): Leases {
   /** All leases are of this process, so what their owners drive need not outlive it. */
   const driving = new Map<number, number>();
   return {
-    join: ({ coordinator, ttlMs }, nowMs) => {
+    join: ({ coordinator, ttlMs, cluster }, nowMs) => {
       crashPoint('sqlite.join', 'before');
+      const owner = String(own.get(cluster)?.['cluster']);
+      if (owner !== cluster) throw clusterMismatch(cluster, owner);
       const { lastInsertRowid } = join.run(coordinator, nowMs + ttlMs);
       crashPoint('sqlite.join', 'after');
       return { epoch: Number(lastInsertRowid), nowMs };

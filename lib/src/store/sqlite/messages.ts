@@ -34,6 +34,7 @@ export interface Calls {
 }
 
 export interface JoinRequest {
+  readonly cluster: string;
   readonly coordinator: string;
   readonly ttlMs: number;
 }

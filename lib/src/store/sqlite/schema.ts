@@ -50,6 +50,8 @@ const migrations: readonly string[] = [
 
   insert into settle_meta (id, now_ms, row_count) values (1, 0, 0);
   `,
+  // Null until the first coordinator joins.
+  'alter table settle_meta add column cluster text;',
 ];
 
 export const schemaVersion: number = migrations.length;

@@ -202,6 +202,19 @@ describe('one file, one store', () => {
     await expect(open().ready()).resolves.toBeUndefined();
   });
 
+  // covers G6
+  it('knows its cluster after it was closed, and lets only a coordinator of that one in', async () => {
+    const first = open();
+    await first.join('a', 10_000, 'production');
+    await first.close();
+    const second = open();
+    await expect(second.join('b', 10_000, 'staging')).rejects.toMatchObject({
+      code: 'cluster_mismatch',
+      message: expect.stringContaining('belongs to the cluster production'),
+    });
+    await expect(second.join('b', 10_000, 'production')).resolves.toMatchObject({ epoch: 2 });
+  });
+
   // covers A27
   it('refuses a second store also after the file was taken away', async () => {
     const store = open();

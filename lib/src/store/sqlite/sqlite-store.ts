@@ -2,6 +2,7 @@
  * The half of the store that callers see: it gathers writes, sends them to the worker thread and hands the answers
  * back. It holds no state of transactions.
  */
+import { clusterDefault } from '../../engine/cluster.ts';
 import { Worker } from 'node:worker_threads';
 import type { Gid } from '../../core/ids.ts';
 import {
@@ -99,8 +100,8 @@ export class SqliteStore implements Store {
     return this.#call('list', query);
   }
 
-  join(coordinator: string, ttlMs: number): Promise<Lease> {
-    return this.#call('join', { coordinator, ttlMs });
+  join(coordinator: string, ttlMs: number, cluster = clusterDefault): Promise<Lease> {
+    return this.#call('join', { coordinator, ttlMs, cluster });
   }
 
   renew(epoch: number, ttlMs: number, driving?: number): Promise<Renewal> {
