@@ -45,13 +45,13 @@ import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { firstDifference } from '../util/json.ts';
 import { planted } from '../util/planted-bug.ts';
 import { addressesOf, addressesOfBranches } from './addresses.ts';
-import { clusterDefault } from './cluster.ts';
 import { Destinations } from './destinations.ts';
 import { FairShare } from './fair-share.ts';
 import { GroupCommit, type Written } from './group-commit.ts';
 import { LeaseKeeper } from './lease.ts';
 import { engineLimits, type EngineLimits } from './limits.ts';
 import { periodic, type Periodic } from './periodic.ts';
+import { clusterDefault } from './ports.ts';
 import type {
   BranchCaller,
   ClaimedTransaction,

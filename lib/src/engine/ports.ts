@@ -3,6 +3,7 @@ import type { CallEffect } from '../core/protocol.ts';
 import type { Gid } from '../core/ids.ts';
 import type { Outcome } from '../core/outcome.ts';
 import type { Pattern, Status } from '../core/patterns.ts';
+import { SettleError } from '../util/errors.ts';
 
 export type { Observer } from '../observe/events.ts';
 
@@ -93,6 +94,14 @@ export interface Store {
 }
 
 export const batchMax = 1_000;
+
+export const clusterDefault = 'settle';
+
+export function clusterMismatch(asked: string, owner: string): SettleError {
+  const what = `the store belongs to the cluster ${owner}, and this coordinator is of the cluster ${asked}`;
+  const next = 'Give it a store of its own; the transactions in this one are called from where they belong';
+  return new SettleError('cluster_mismatch', what, { next });
+}
 
 export interface TransactionWrite {
   readonly gid: Gid;

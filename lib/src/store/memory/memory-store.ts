@@ -6,10 +6,11 @@
  *
  * Rows are never changed in place: a write puts a new object, so what was handed out stays as it was.
  */
-import { clusterDefault, clusterMismatch } from '../../engine/cluster.ts';
 import type { Gid } from '../../core/ids.ts';
 import {
   batchMax,
+  clusterDefault,
+  clusterMismatch,
   type ClaimedTransaction,
   type CommitReply,
   type Company,

@@ -1,7 +1,6 @@
 /** Leases by epoch. A lease that expired stands until somebody claims: only then is it lost. */
 import type { DatabaseSync } from 'node:sqlite';
-import { clusterMismatch } from '../../engine/cluster.ts';
-import type { Company, Lease } from '../../engine/ports.ts';
+import { clusterMismatch, type Company, type Lease } from '../../engine/ports.ts';
 import { crashPoint } from '../../util/crash-point.ts';
 import type { JoinRequest, RenewRequest } from './messages.ts';
 

@@ -2,11 +2,11 @@
  * The half of the store that callers see: it gathers writes, sends them to the worker thread and hands the answers
  * back. It holds no state of transactions.
  */
-import { clusterDefault } from '../../engine/cluster.ts';
 import { Worker } from 'node:worker_threads';
 import type { Gid } from '../../core/ids.ts';
 import {
   batchMax,
+  clusterDefault,
   type ClaimedTransaction,
   type CommitReply,
   type Lease,
