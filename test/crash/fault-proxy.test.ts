@@ -95,7 +95,8 @@ describe('the fault proxy', () => {
   });
 
   it('reset: resets', async () => {
-    await proxy.poison({ toxic: { kind: 'reset', afterBytes: 7 }, direction: 'response' });
+    // Bytes that come together with a reset look like an orderly end to older Nodes.
+    await proxy.poison({ toxic: { kind: 'reset', afterBytes: 0 }, direction: 'response' });
     expect(await say('0123456789')).toMatchObject({ end: 'reset' });
   });
 

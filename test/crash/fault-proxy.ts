@@ -194,7 +194,8 @@ class Connection {
   async #pass(from: Socket, to: Socket, toxic: () => Toxic | undefined): Promise<void> {
     let passed = 0;
     try {
-      for await (const chunk of from) {
+      // Older Nodes take the end of what comes in for the end of the socket.
+      for await (const chunk of from.iterator({ destroyOnReturn: false })) {
         for (let rest = chunk as Buffer; rest.length > 0;) {
           const now = toxic();
           if (this.hasGap || now?.kind === 'blackhole') {
