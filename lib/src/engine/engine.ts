@@ -15,7 +15,7 @@
  * - D8 What cannot be read is left untouched and alarmed; it never stops the loop.
  * - D9 Detached work is counted and drained at a stop; everything has a named limit (limits.ts).
  */
-import { pageMax, submitManyMax, waitMaxMs } from '../core/coordinator.ts';
+import { pageMax, submitManyMax } from '../core/coordinator.ts';
 import type {
   ActionRequest,
   Coordinator,
@@ -27,45 +27,38 @@ import type {
 } from '../core/coordinator.ts';
 import { isBranchName, type Gid } from '../core/ids.ts';
 import { whyIllegalHere } from '../core/legal.ts';
-import {
-  branches,
-  isTerminal,
-  planOf,
-  type Plan,
-  type State,
-  type TransactionView,
-} from '../core/patterns.ts';
+import { planOf, type Plan, type TransactionView } from '../core/patterns.ts';
 import type { Event } from '../core/protocol.ts';
 import { specsOf, untried } from '../core/tcc.ts';
 import { planTccBranches, type TccBranchDefinition } from '../core/tcc-plan.ts';
 import { assert } from '../util/assert.ts';
 import { ChurningMap } from '../util/churning-map.ts';
 import { crashPoint } from '../util/crash-point.ts';
-import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
-import { firstDifference } from '../util/json.ts';
+import { SettleError } from '../util/errors.ts';
 import { planted } from '../util/planted-bug.ts';
 import { addressesOf, addressesOfBranches } from './addresses.ts';
 import { Destinations } from './destinations.ts';
-import { FairShare } from './fair-share.ts';
 import { GroupCommit, type Written } from './group-commit.ts';
 import { LeaseKeeper } from './lease.ts';
 import { engineLimits, type EngineLimits } from './limits.ts';
-import { periodic, type Periodic } from './periodic.ts';
+import { guarded, periodic, type Periodic } from './periodic.ts';
 import { clusterDefault } from './ports.ts';
-import type {
-  BranchCaller,
-  ClaimedTransaction,
-  Clock,
-  Company,
-  Ids,
-  Observer,
-  Random,
-  Store,
-  StoredTransaction,
-} from './ports.ts';
+import type { BranchCaller, Clock, Ids, Observer, Random, Store, StoredTransaction } from './ports.ts';
 import { readStored } from './read-stored.ts';
+import { Recovery } from './recovery.ts';
+import {
+  asSettleError,
+  differenceOf,
+  illegal,
+  isGoingBack,
+  leaseLost,
+  refuseOther,
+  unreadable,
+  whyNotForgotten,
+} from './refusals.ts';
 import { Runner, type RunnerWorld } from './runner.ts';
 import { StoreClock } from './store-clock.ts';
+import { Waiting } from './waiting.ts';
 
 export interface EngineOptions {
   readonly store: Store;
@@ -97,14 +90,8 @@ export function createEngine(options: EngineOptions): Engine {
   return new TheEngine(options);
 }
 
-/** How often a coordinator asks the store about a transaction that another one drives, while a client waits. */
-const pollMs = 100;
-
 /** Takeovers by which a decision is tried to be made, before its client hears `lease_lost`. */
 const decideAttemptsMax = 3;
-
-/** How long one that this version cannot read is left to others, before it is looked at again. */
-const unreadablePauseMs = 60_000;
 
 class TheEngine implements Engine {
   readonly #store: Store;
@@ -120,13 +107,10 @@ class TheEngine implements Engine {
   readonly #runners = new ChurningMap<Gid, Runner>();
   readonly #callsEnd = new AbortController();
   readonly #adopting = new Map<Gid, Promise<Runner>>();
-  /** A claim under way, with all that it brings into memory. */
-  #claiming: Promise<unknown> | undefined;
   #stopping: Promise<void> | undefined;
   #phase: 'new' | 'running' | 'draining' | 'stopped' = 'new';
-  readonly #recovered = new Set<Runner>();
-  readonly #fairShare = new FairShare();
-  #claims: Periodic | undefined;
+  readonly #recovery: Recovery;
+  readonly #waiting: Waiting;
   #prunes: Periodic | undefined;
 
   constructor(options: EngineOptions) {
@@ -157,11 +141,14 @@ class TheEngine implements Engine {
       cluster,
       leaseMs: this.#limits.leaseMs,
       lost: () => [...this.#runners.values()].forEach((runner) => runner.lose()),
-      revived: () => this.#revived(),
+      revived: () => {
+        for (const runner of this.#runners.values()) runner.pump();
+        this.#recovery.nudge();
+      },
       driving: () => this.#runners.size,
       heardOfOthers: (others) => {
         this.#writes.forgetFailure();
-        this.#share(others);
+        this.#recovery.heardOfOthers(others);
       },
       moveFrom: (epoch) => [...this.#runners.values()].filter((runner) => runner.moveFrom(epoch)).length > 0,
     });
@@ -178,18 +165,24 @@ class TheEngine implements Engine {
       callsEnd: this.#callsEnd.signal,
       epoch: () => this.#lease.epoch,
       mayCall: () => this.#phase === 'running' && this.#lease.isLive(),
-      left: (runner) => this.#leftMemory(runner),
+      left: (runner) => {
+        if (this.#runners.get(runner.gid) === runner) this.#runners.delete(runner.gid);
+        this.#recovery.left(runner);
+      },
       doubt: () => this.#lease.doubt(),
     };
+    this.#recovery = new Recovery(this.#world, store, this.#runners);
+    this.#waiting = new Waiting(clock, store, () => this.#phase === 'running');
   }
 
   async start(): Promise<void> {
     assert(this.#phase === 'new', 'an engine starts once');
     await this.#lease.start();
     this.#phase = 'running';
-    const { claimEveryMs, pruneEveryMs } = this.#limits;
-    this.#claims = periodic(this.#clock, claimEveryMs, () => this.#guard('claim', () => this.#claim()));
-    this.#prunes = periodic(this.#clock, pruneEveryMs, () => this.#guard('prune', () => this.#prune()));
+    this.#recovery.start();
+    this.#prunes = periodic(this.#clock, this.#limits.pruneEveryMs, () =>
+      guarded(this.#observe, 'prune', () => this.#prune()),
+    );
   }
 
   async stop(): Promise<void> {
@@ -199,7 +192,7 @@ class TheEngine implements Engine {
 
   async #stop(): Promise<void> {
     this.#phase = 'draining';
-    const background = Promise.all([this.#claims?.stop(), this.#prunes?.stop()]);
+    const background = Promise.all([this.#recovery.stop(), this.#prunes?.stop()]);
     crashPoint('engine.drain', 'before');
     await this.#drained();
     crashPoint('engine.drain', 'after');
@@ -243,7 +236,7 @@ class TheEngine implements Engine {
     const outcome = await written;
     switch (outcome.kind) {
       case 'written':
-        return this.#ended(runner, request);
+        return this.#waiting.ended(runner, request);
       case 'exists':
         return this.#existing(gid, plan, request);
       case 'unknown':
@@ -293,7 +286,11 @@ class TheEngine implements Engine {
       if (branches.length > 0) runner.tell({ kind: 'registered', at: this.#storeClock.nowMs(), branches });
     });
     const names = new Set(added.map((branch) => branch.name));
-    return this.#until(runner, options, () => runner.state.kind !== 'trying' || !isOpen(runner, names));
+    return this.#waiting.until(
+      runner,
+      options,
+      () => runner.state.kind !== 'trying' || !isOpen(runner, names),
+    );
   }
 
   async commit(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
@@ -307,7 +304,7 @@ class TheEngine implements Engine {
       if (open.length > 0) throw illegal(runner, 'commit', `not tried yet: ${open.join(', ')}`);
       runner.tell({ kind: 'commit', at: this.#storeClock.nowMs() });
     });
-    return this.#ended(runner, options);
+    return this.#waiting.ended(runner, options);
   }
 
   async act(gid: Gid, request: ActionRequest, options: WaitOptions = {}): Promise<TransactionView> {
@@ -320,14 +317,14 @@ class TheEngine implements Engine {
       if (why !== undefined) throw illegal(runner, action, why);
       runner.tell(this.#eventOf(request), { action, reason, actor });
     });
-    return this.#ended(runner, options);
+    return this.#waiting.ended(runner, options);
   }
 
   async get(gid: Gid, options: WaitOptions = {}): Promise<TransactionView> {
     const runner = this.#runners.get(gid);
-    if (runner === undefined || runner.standing === 'inserting') return this.#poll(gid, options);
-    await this.#catchUp(runner);
-    return this.#ended(runner, options, 'history');
+    if (runner === undefined || runner.standing === 'inserting') return this.#waiting.poll(gid, options);
+    await this.#waiting.catchUp(runner);
+    return this.#waiting.ended(runner, options, 'history');
   }
 
   async list(query: TransactionQuery): Promise<TransactionPage> {
@@ -377,105 +374,23 @@ class TheEngine implements Engine {
 
   /** The same gid while the first one is still in memory. */
   async #again(runner: Runner, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
-    await this.#settled(runner);
-    await this.#catchUp(runner);
+    await this.#waiting.settled(runner);
+    await this.#waiting.catchUp(runner);
     // The first one found it in the store, or did not get it there: what it was to this one shows when it asks itself.
     if (runner.standing === 'lost') return this.submit(request);
     // Only now: what is not durable yet may never come to be, and is nothing to differ from.
     refuseOther(runner.gid, runner.plan, plan);
-    return this.#ended(runner, request);
+    return this.#waiting.ended(runner, request);
   }
 
   async #existing(gid: Gid, plan: Plan, request: SubmitRequest): Promise<TransactionView> {
-    const stored = await this.#mustLoad(gid);
+    const stored = await this.#waiting.mustLoad(gid);
     const decoded = readStored(stored);
     if (decoded.kind === 'unreadable') throw unreadable(gid, decoded.reason);
     refuseOther(gid, decoded.plan, plan);
     if (this.#isOurs(stored)) (await this.#own(gid)).pump();
     const { history: _, ...view } = await this.get(gid, request);
     return view;
-  }
-
-  // ---- waiting
-
-  /** Resolves once everything told to the runner is durable (D1, D2). */
-  async #durable(runner: Runner): Promise<void> {
-    await this.#settled(runner);
-    if (runner.standing === 'lost') throw leaseLost(runner.gid);
-  }
-
-  async #settled(runner: Runner): Promise<void> {
-    await new Promise<void>((resolve) => {
-      if (runner.isSettled) return resolve();
-      const stop = runner.watch(() => {
-        if (!runner.isSettled) return;
-        stop();
-        resolve();
-      });
-    });
-  }
-
-  /** The transaction once it has ended, or as it is when the wait is over. */
-  #ended(runner: Runner, options: WaitOptions, detail?: 'history'): Promise<TransactionView> {
-    return this.#until(runner, options, () => false, detail);
-  }
-
-  async #until(
-    runner: Runner,
-    { waitMs = 0, signal }: WaitOptions,
-    enough: () => boolean,
-    detail?: 'history',
-  ): Promise<TransactionView> {
-    const over = (): boolean => runner.standing !== 'owned' || enough();
-    const startedMs = this.#clock.monotonicMs();
-    const limitMs = Math.min(waitMs, waitMaxMs);
-    if (limitMs > 0 && !over() && signal?.aborted !== true) {
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          stop();
-          cancel();
-          signal?.removeEventListener('abort', done);
-          resolve();
-        };
-        const stop = runner.watch(() => {
-          if (over()) done();
-        });
-        const cancel = this.#clock.schedule(limitMs, done);
-        signal?.addEventListener('abort', done, { once: true });
-      });
-    }
-    if (runner.standing === 'owned' || runner.standing === 'ended') return runner.view(detail);
-    const leftMs = limitMs - (this.#clock.monotonicMs() - startedMs);
-    return this.#poll(runner.gid, signal === undefined ? { waitMs: leftMs } : { waitMs: leftMs, signal });
-  }
-
-  /** The transaction from the store: it has ended, or somebody else drives it. */
-  async #poll(gid: Gid, { waitMs = 0, signal }: WaitOptions): Promise<TransactionView> {
-    const untilMs = this.#clock.monotonicMs() + Math.min(waitMs, waitMaxMs);
-    for (;;) {
-      const view = viewOf(await this.#mustLoad(gid));
-      const leftMs = untilMs - this.#clock.monotonicMs();
-      const isOver = leftMs <= 0 || signal?.aborted === true || this.#phase !== 'running';
-      if (isOver || isTerminal({ kind: view.status } as State)) return view;
-      await this.#pause(Math.min(pollMs, leftMs));
-    }
-  }
-
-  /**
-   * Whoever takes a transaction over tells its owner nothing: before its state is told as the present one, the store says
-   * whether it still is. Only where somebody asks once more; what follows from a write of ours is known to stand (D7).
-   */
-  async #catchUp(runner: Runner): Promise<void> {
-    if (runner.standing === 'owned') runner.learn(await this.#mustLoad(runner.gid));
-  }
-
-  async #mustLoad(gid: Gid): Promise<StoredTransaction> {
-    const stored = await this.#store.load(gid);
-    if (stored !== undefined) return stored;
-    throw new SettleError('transaction_not_found', `there is no transaction ${gid}`, {
-      gid,
-      next: 'Check the gid; finished transactions are deleted after the retention time',
-    });
   }
 
   // ---- ownership
@@ -493,7 +408,7 @@ class TheEngine implements Engine {
       } catch (error) {
         // It may be illegal only by what is known here, while somebody else took it on from there.
         if (runner.standing === 'owned' && attempt < decideAttemptsMax) {
-          await this.#catchUp(runner);
+          await this.#waiting.catchUp(runner);
           if (runner.hasLeft()) continue;
         }
         throw error;
@@ -502,8 +417,8 @@ class TheEngine implements Engine {
       }
       if (runner.hasLeft() || planted('decision-not-awaited')) return runner;
       // Where nothing was left to decide, no write shows whether it is still ours.
-      if (runner.isSettled) await this.#catchUp(runner);
-      else await this.#settled(runner);
+      if (runner.isSettled) await this.#waiting.catchUp(runner);
+      else await this.#waiting.settled(runner);
       if (runner.standing !== 'lost') return runner;
       // Its owner wrote at the same time, maybe only that it has nothing to do. What is legal is looked at afresh.
       if (attempt === decideAttemptsMax) throw leaseLost(gid);
@@ -516,7 +431,7 @@ class TheEngine implements Engine {
    */
   async #own(gid: Gid): Promise<Runner> {
     const present = this.#runners.get(gid);
-    if (present?.standing === 'inserting') await this.#durable(present);
+    if (present?.standing === 'inserting') await this.#waiting.durable(present);
     if (present?.standing === 'owned' || present?.standing === 'adopting') return present;
     this.#admit(gid);
     let adopting = this.#adopting.get(gid);
@@ -529,13 +444,14 @@ class TheEngine implements Engine {
 
   async #adopt(gid: Gid): Promise<Runner> {
     for (;;) {
-      const stored = await this.#mustLoad(gid);
+      const stored = await this.#waiting.mustLoad(gid);
       const present = this.#runners.get(gid);
       if (present !== undefined) return present;
       const claimed = this.#isOurs(stored);
-      if (claimed && this.#claiming !== undefined) {
+      const { claiming } = this.#recovery;
+      if (claimed && claiming !== undefined) {
         // It is on its way here.
-        await this.#claiming;
+        await claiming;
         continue;
       }
       crashPoint('engine.adopt', 'before');
@@ -552,74 +468,6 @@ class TheEngine implements Engine {
     return epoch === this.#lease.epoch && dueAtMs !== undefined;
   }
 
-  async #claim(): Promise<'again' | 'later'> {
-    const { claimBatch, recoveringMax, transactionsMax } = this.#limits;
-    const room = Math.min(
-      claimBatch,
-      recoveringMax - this.#recovered.size,
-      transactionsMax - this.#runners.size,
-    );
-    if (room <= 0 || !this.#lease.isLive() || this.#fairShare.yields(this.#clock.monotonicMs()))
-      return 'later';
-    crashPoint('engine.claim', 'before');
-    const claiming = this.#store.claim(this.#lease.epoch, room).then((claimed) => {
-      crashPoint('engine.claim', 'after');
-      for (const stored of claimed) this.#takeOver(stored);
-      return claimed.length;
-    });
-    claiming.catch(() => this.#lease.doubt());
-    this.#claiming = claiming.catch(() => undefined).finally(() => (this.#claiming = undefined));
-    return (await claiming) === room ? 'again' : 'later';
-  }
-
-  #takeOver(stored: ClaimedTransaction): void {
-    crashPoint('engine.take-over', 'before');
-    const runner = Runner.resume(this.#world, stored, { claimed: true, complete: stored.claimedFrom === 0 });
-    if (runner === undefined) return this.#putBack(stored);
-    // One that is here rests on an older revision.
-    this.#runners.get(stored.gid)?.lose();
-    this.#runners.set(stored.gid, runner);
-    this.#recovered.add(runner);
-    runner.pump();
-    crashPoint('engine.take-over', 'after');
-  }
-
-  /** D8: as it was, for a coordinator that can read it; it would be out of reach while ours lives. */
-  #putBack({ gid, status, stuck, progress, revision, epoch }: StoredTransaction): void {
-    const dueAtMs = this.#storeClock.nowMs() + unreadablePauseMs;
-    this.#writes.write(
-      { kind: 'update', gid, status, stuck, progress, dueAtMs, revision, epoch, nextEpoch: 0 },
-      ({ kind }) => {
-        if (kind === 'unknown') this.#lease.doubt();
-      },
-    );
-  }
-
-  #leftMemory(runner: Runner): void {
-    if (this.#runners.get(runner.gid) === runner) this.#runners.delete(runner.gid);
-    // There is room again for what waits to be recovered.
-    const half = Math.floor(this.#limits.recoveringMax / 2);
-    if (this.#recovered.delete(runner) && this.#recovered.size === half) this.#claims?.nudge();
-  }
-
-  #revived(): void {
-    for (const runner of this.#runners.values()) runner.pump();
-    this.#claims?.nudge();
-  }
-
-  /** Lets the others have what is too much for us, as far as it can wait. */
-  #share(others: Company): void {
-    if (this.#fairShare.heard(others) === 'fewer') this.#claims?.nudge();
-    let excess = Math.min(this.#fairShare.excess(this.#runners.size), this.#limits.offerBatch);
-    if (this.#phase !== 'running' || excess <= 0) return;
-    for (const runner of this.#runners.values()) {
-      if (!runner.offer()) continue;
-      const { residentMs, claimEveryMs } = this.#limits;
-      this.#fairShare.gave(this.#clock.monotonicMs() + residentMs + claimEveryMs);
-      if (--excess === 0) return;
-    }
-  }
-
   async #prune(): Promise<'again' | 'later'> {
     const { retentionMs, retentionMax, pruneBatch } = this.#limits;
     const finishedBeforeMs = this.#storeClock.nowMs() - retentionMs;
@@ -627,20 +475,6 @@ class TheEngine implements Engine {
     const pruned = await this.#store.prune({ finishedBeforeMs, keepMax: retentionMax, limit: pruneBatch });
     crashPoint('engine.prune', 'after');
     return pruned === pruneBatch ? 'again' : 'later';
-  }
-
-  /** Background work never fails loudly: it says so and comes again. */
-  async #guard(what: string, work: () => Promise<'again' | 'later'>): Promise<'again' | 'later'> {
-    try {
-      return await work();
-    } catch (error) {
-      this.#observe({
-        kind: 'alarm',
-        code: 'store_unavailable',
-        message: `${what} failed: ${messageOf(error)}`,
-      });
-      return 'later';
-    }
   }
 
   // ---- stop
@@ -687,21 +521,6 @@ class TheEngine implements Engine {
   }
 }
 
-/** The second confirmation (G4): whoever forgets a transaction has named what stays unresolved. */
-function whyNotForgotten(
-  { plan, state }: Runner,
-  { action, unresolved: named = [] }: ActionRequest,
-): string | undefined {
-  if (action !== 'forget') return undefined;
-  const missing = unresolved(plan, state).filter((branch) => !named.includes(branch));
-  return missing.length === 0 ? undefined : `name every unresolved branch; not named: ${missing.join(', ')}`;
-}
-
-function unresolved(plan: Plan, state: State): readonly string[] {
-  const resolved = new Set(['done', 'undone', 'confirmed', 'refused', 'skipped']);
-  return branches(plan, state).flatMap(({ branch, status }) => (resolved.has(status) ? [] : [branch]));
-}
-
 function isOpen(runner: Runner, names: ReadonlySet<string>): boolean {
   return runner
     .view()
@@ -720,66 +539,4 @@ function harmless(observe: Observer): Observer {
       // Its own fault, and nobody else's: there is no one to tell but itself.
     }
   };
-}
-
-function isGoingBack(state: State): boolean {
-  return state.kind === 'compensating' || state.kind === 'cancelling' || state.kind === 'aborted';
-}
-
-function viewOf(stored: StoredTransaction): TransactionView {
-  const { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs } = stored;
-  const summary = { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs };
-  const decoded = readStored(stored);
-  if (decoded.kind === 'unreadable')
-    return { ...summary, reason: `unreadable here: ${decoded.reason}`, branches: [] };
-  const { state, history } = decoded.progress;
-  const reason = 'reason' in state ? { reason: state.reason } : {};
-  return { ...summary, ...reason, branches: branches(decoded.plan, state), history };
-}
-
-/** As text, so that what JSON leaves out does not count as a difference. */
-function differenceOf(a: Plan | TccBranchDefinition, b: Plan | TccBranchDefinition): string | undefined {
-  return firstDifference(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
-}
-
-/** The same gid may only mean the same transaction; the error names where the two first differ. */
-function refuseOther(gid: Gid, present: Plan, submitted: Plan): void {
-  const difference = differenceOf(present, submitted);
-  if (difference === undefined || planted('accept-another-body')) return;
-  throw new SettleError(
-    'gid_conflict',
-    `${gid} was submitted before with another definition; they differ at ${difference}`,
-    {
-      gid,
-      next: 'Use a new gid for a new transaction, or send the same definition again',
-    },
-  );
-}
-
-function illegal({ gid, state }: Runner, action: string, why = `it is ${state.kind}`): SettleError {
-  const what = `${action} is not possible while ${gid} is ${state.kind}: ${why}`;
-  return new SettleError('illegal_action', what, {
-    gid,
-    next: 'Read its state and choose an action that is legal in it',
-  });
-}
-
-function leaseLost(gid: Gid): SettleError {
-  return new SettleError('lease_lost', `another coordinator took ${gid} over`, {
-    gid,
-    next: 'Ask again; the decision that stands is in the store',
-    retryAfterMs: 200,
-  });
-}
-
-function unreadable(gid: Gid, reason: string): SettleError {
-  return new SettleError('internal', `${gid} cannot be read by this version: ${reason}`, {
-    gid,
-    next: 'It is left untouched; use a coordinator of the version that wrote it, or a newer one',
-  });
-}
-
-function asSettleError(error: unknown, gid: Gid | undefined): SettleError {
-  if (isSettleError(error)) return error;
-  return new SettleError('internal', messageOf(error), { gid, cause: error });
 }

@@ -1,4 +1,5 @@
-import type { Clock } from './ports.ts';
+import { messageOf } from '../util/errors.ts';
+import type { Clock, Observer } from './ports.ts';
 
 /** Something done again and again, never twice at once. */
 export interface Periodic {
@@ -42,4 +43,19 @@ export function periodic(clock: Clock, everyMs: number, task: () => Promise<'aga
       await running;
     },
   };
+}
+
+/** Background work never fails loudly: it says so and comes again. */
+export async function guarded(
+  observe: Observer,
+  what: string,
+  work: () => Promise<'again' | 'later'>,
+): Promise<'again' | 'later'> {
+  try {
+    return await work();
+  } catch (error) {
+    const message = `${what} failed: ${messageOf(error)}`;
+    observe({ kind: 'alarm', code: 'store_unavailable', message });
+    return 'later';
+  }
 }

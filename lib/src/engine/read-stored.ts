@@ -1,5 +1,5 @@
 import { decode, type Decoded } from '../core/codec.ts';
-import { branches, effects, evolve } from '../core/patterns.ts';
+import { branches, effects, evolve, type TransactionView } from '../core/patterns.ts';
 import { messageOf } from '../util/errors.ts';
 import type { StoredTransaction } from './ports.ts';
 
@@ -18,4 +18,16 @@ export function readStored({ plan, progress }: Pick<StoredTransaction, 'plan' | 
   } catch (error) {
     return { kind: 'unreadable', reason: `its state makes no sense to this version: ${messageOf(error)}` };
   }
+}
+
+/** As its owner would tell it. */
+export function viewOf(stored: StoredTransaction): TransactionView {
+  const { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs } = stored;
+  const summary = { gid, pattern, name, status, stuck, createdAtMs, updatedAtMs };
+  const decoded = readStored(stored);
+  if (decoded.kind === 'unreadable')
+    return { ...summary, reason: `unreadable here: ${decoded.reason}`, branches: [] };
+  const { state, history } = decoded.progress;
+  const reason = 'reason' in state ? { reason: state.reason } : {};
+  return { ...summary, ...reason, branches: branches(decoded.plan, state), history };
 }
