@@ -138,6 +138,11 @@ describe('a submit with the gid of one that exists', () => {
       failure(world.engine.submit({ gid: gid('h'), definition: tccOf('b') })),
     );
     expect(elsewhere).toMatchObject({ code: 'gid_conflict' });
+    const moved = { ...sagaOf('b'), steps: [{ name: 'b', action: { address: 'service/elsewhere' } }] };
+    // In the words of whoever wrote it.
+    expect(
+      await world.clock.until(failure(world.engine.submit({ gid: gid('h'), definition: moved }))),
+    ).toMatchObject({ message: expect.stringContaining('/steps/0/action/url') });
     expect((await world.clock.until(world.engine.get(gid('h')))).status).toBe('committed');
   });
 });

@@ -39,9 +39,11 @@ export function differenceOf(
 export function refuseOther(gid: Gid, present: Plan, submitted: Plan): void {
   const difference = differenceOf(present, submitted);
   if (difference === undefined || planted('accept-another-body')) return;
+  // What a plan calls an address is a `url` to whoever wrote it.
+  const where = difference.replace(/\/address$/, '/url');
   throw new SettleError(
     'gid_conflict',
-    `${gid} was submitted before with another definition; they differ at ${difference}`,
+    `${gid} was submitted before with another definition; they differ at ${where}`,
     {
       gid,
       next: 'Use a new gid for a new transaction, or send the same definition again',
