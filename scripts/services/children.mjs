@@ -1,0 +1,66 @@
+// The programs that were started here. They are ended by the ids we got from starting them, and by no other means.
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { remember } from './leftovers.mjs';
+
+const patienceMs = 5_000;
+const living = new Set();
+let isClosed = false;
+
+/**
+ * Starts a program in a process group of its own: a shell script among them is then ended with what it started, and
+ * Ctrl-C, which a terminal sends to its whole group, does not take a service from under tests that are still closing.
+ */
+export function startChild([program, args], { folder, identity, stopSignal = 'SIGKILL', beforeStop }) {
+  if (isClosed) throw new Error('the services are being stopped');
+  const log = `${folder}.log`;
+  const output = openSync(log, 'a');
+  const child = spawn(program, args, {
+    ...identity,
+    cwd: folder,
+    detached: true,
+    stdio: ['ignore', output, output],
+    // The programs print their messages as we know them, and look for no settings in anybody's home.
+    env: { ...process.env, HOME: folder, LC_ALL: 'C' },
+  });
+  closeSync(output);
+  if (child.pid !== undefined) remember(folder, child.pid);
+  const handle = {
+    /** What became of it, in words; nothing while it runs. */
+    end: /** @type {string | undefined} */ (undefined),
+    ended: new Promise((resolve) => {
+      child.once('error', (error) => resolve(error.message));
+      child.once('exit', (code, signal) => resolve(`it ended with ${signal ?? `exit code ${code}`}`));
+    }).then((words) => {
+      living.delete(handle);
+      handle.end = words;
+      return child.exitCode === 0;
+    }),
+    async stop() {
+      if (handle.end !== undefined || child.pid === undefined) return;
+      await beforeStop?.();
+      send(child.pid, stopSignal);
+      const timer = setTimeout(() => send(child.pid, 'SIGKILL'), patienceMs);
+      await handle.ended;
+      clearTimeout(timer);
+    },
+    lastWords: () => readFileSync(log, 'utf8').trimEnd().split('\n').slice(-10).join('\n'),
+  };
+  living.add(handle);
+  return handle;
+}
+
+/** For the end of everything: whatever runs is ended, and nothing is started afterwards. */
+export async function endAllChildren() {
+  isClosed = true;
+  await Promise.all([...living].map((handle) => handle.stop()));
+}
+
+/** A kill goes to the whole group; a request to the program alone, which tells its own children. */
+function send(pid, signal) {
+  try {
+    process.kill(signal === 'SIGKILL' ? -pid : pid, signal);
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}

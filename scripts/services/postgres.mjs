@@ -1,0 +1,73 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Client } from 'pg';
+
+const settings = {
+  listen_addresses: '127.0.0.1',
+  // Two-phase commit is what we are about, and it is off by default.
+  max_prepared_transactions: '100',
+  wal_level: 'logical',
+  max_replication_slots: '10',
+  max_wal_senders: '10',
+  max_connections: '200',
+  // The data is thrown away: it has to outlive a killed process, not a power cut.
+  fsync: 'off',
+};
+
+/** @type {import('./services.mjs').Service} */
+export const postgres = {
+  name: 'PostgreSQL',
+  variable: 'SETTLE_TEST_POSTGRES',
+  exampleUrl: 'postgres://postgres:secret@127.0.0.1:5432/postgres',
+  binaries: ['initdb', 'postgres'],
+  folders: debianVersions,
+  packages: ['postgresql'],
+  user: 'postgres',
+  // Without a locale of its own the template would take its encoding from the machine.
+  prepare: ({ folder, programs }) => [
+    programs.initdb,
+    ['-D', join(folder, 'data'), '-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--no-locale', '--no-sync'],
+  ],
+  serve: ({ folder, programs, port }) => [
+    programs.postgres,
+    [
+      '-D',
+      join(folder, 'data'),
+      '-p',
+      String(port),
+      ...options({ ...settings, unix_socket_directories: folder }),
+    ],
+  ],
+  // An immediate shutdown: it waits for no client, and unlike a kill it gives its shared memory back.
+  stopSignal: 'SIGQUIT',
+  image: {
+    name: 'postgres:17',
+    port: 5432,
+    options: ['-e', 'POSTGRES_HOST_AUTH_METHOD=trust'],
+    args: options({ ...settings, listen_addresses: '*' }),
+  },
+  url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
+  async probe(url) {
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+    // A connection that breaks outside of a query would otherwise end the process.
+    client.on('error', () => {});
+    await client.connect();
+    try {
+      await client.query('select 1');
+    } finally {
+      await client.end();
+    }
+  },
+};
+
+/** Debian puts each version into a folder of its own, none of them on PATH. */
+function debianVersions() {
+  const base = '/usr/lib/postgresql';
+  if (!existsSync(base)) return [];
+  const newestFirst = readdirSync(base).toSorted((a, b) => Number(b) - Number(a));
+  return newestFirst.map((version) => join(base, version, 'bin'));
+}
+
+function options(values) {
+  return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+}
