@@ -8,6 +8,10 @@ const execArgv = typeStrippingFlags();
 /** Searches and property tests are bound by the processor alone, and a busy machine is no reason to fail them. */
 const testTimeout = 60_000;
 
+/** They need PostgreSQL, MariaDB or Redis, which only the project of that name starts. */
+const needingServices = '**/*.services.test.ts';
+const notOurs = ['**/node_modules/**', '**/dist/**'];
+
 export default defineConfig({
   test: {
     coverage: {
@@ -21,7 +25,13 @@ export default defineConfig({
     },
     projects: [
       {
-        test: { name: 'core', include: ['lib/src/core/**/*.test.ts'], testTimeout, execArgv },
+        test: {
+          name: 'core',
+          include: ['lib/src/core/**/*.test.ts'],
+          exclude: [needingServices],
+          testTimeout,
+          execArgv,
+        },
       },
       {
         // lib and server from their sources, many files at once.
@@ -29,7 +39,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['lib/src/**/*.test.ts', 'server/src/**/*.test.ts', 'sim/src/**/*.test.ts'],
-          exclude: ['lib/src/core/**'],
+          exclude: ['lib/src/core/**', needingServices],
           testTimeout,
           execArgv,
         },
@@ -40,8 +50,22 @@ export default defineConfig({
         test: {
           name: 'system',
           include: ['test/**/*.test.ts', 'bench/**/*.test.ts', 'examples/**/*.test.ts'],
+          exclude: [...notOurs, needingServices],
           fileParallelism: false,
           testTimeout: 60_000,
+          hookTimeout: 60_000,
+          execArgv,
+        },
+      },
+      {
+        // Real servers, started once for the run; every file has databases of its own in them (test/services/).
+        resolve: { alias: sourcesOfSettle() },
+        test: {
+          name: 'services',
+          include: [needingServices],
+          exclude: notOurs,
+          globalSetup: ['test/services/global-setup.ts'],
+          testTimeout,
           hookTimeout: 60_000,
           execArgv,
         },

@@ -19,6 +19,7 @@ await main(async () => {
   await tally.check('format', () => runTask('format:check'));
   await runTests(tally, 'core, with every branch covered', ['--project', 'core', '--coverage']);
   await runTests(tally, 'everything else', ['--project', 'unit', '--project', 'system']);
+  await runTests(tally, 'real services', ['--project', 'services']);
   await tally.check('simulator', () => runTask('sim'));
   await tally.check('planted bugs', () => runTask('sim', ['--bugs']));
   await tally.check('packages', () => runTask('check:packages'));
