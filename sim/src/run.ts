@@ -362,7 +362,7 @@ class World {
     });
     const committed = willing.filter(({ status }) => status === 'committed').length;
     // Deadlines and changes of mind are no fault either; in a handful they may be the many.
-    if (committed * 2 >= willing.length || willing.length < 6) return [];
+    if (committed * 2 >= willing.length || willing.length < 10) return [];
     return [{ invariant: 'world', what: `without faults, ${committed} of ${willing.length} committed` }];
   }
 

@@ -1,5 +1,6 @@
 /** Each invariant on a history that keeps it and on histories that break it. */
 import { describe, expect, it } from 'vitest';
+import { parseBranchName } from '../../../lib/src/core/ids.ts';
 import type { Event } from '../../../lib/src/core/protocol.ts';
 import { engineLimits } from '../../../lib/src/engine/limits.ts';
 import type { FinalDump, History } from '../history.ts';
@@ -373,12 +374,26 @@ const parked = rowOf(
   answered('a', 'action', timeout),
   { stuck: true },
 );
+const missing = { kind: 'unknown', reason: 'no result at a.out, which its payload needs' } as const;
+const skippedAndMissed: readonly Event[] = [
+  { kind: 'skip-branch', at: 0, branch: parseBranchName('a'), reason: 'by hand' },
+  ...answered('b', 'action', missing),
+];
 suite(boundedSettle, [
   ['it has ended in time', { writes: writesOf(running, committed) }],
   ['it waits for a person', ends(parked)],
   [
     'it can never end by the workload',
     { ...ends(running), intents: intentsOf({ ...intentOf(saga), hopeless: true }) },
+  ],
+  [
+    'it wants the result of a branch that a person skipped',
+    ends(rowOf(saga, skippedAndMissed, { actions: [['skip-branch', 'operator']], stuck: true })),
+  ],
+  [
+    'it wants a result, and nobody skipped anything',
+    ends(rowOf(saga, skippedAndMissed, { stuck: true })),
+    'running (stuck) 60000 ms after the faults stopped',
   ],
   ['it is still under way', ends(running), 'running 60000 ms after the faults stopped'],
   [

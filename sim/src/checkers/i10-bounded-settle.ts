@@ -25,11 +25,16 @@ export const boundedSettle: Checker = {
   },
 };
 
-/** Parked, hopeless by the workload's own doing, or forced to do what a participant rightly never does. */
+/**
+ * Parked, hopeless by the workload's own doing, forced to do what a participant rightly never does, or in want of the
+ * result of a branch that a person skipped.
+ */
 function waitsForPerson({ intent }: Facts, last: Read): boolean {
+  if (intent?.hopeless === true || last.branches.some(({ status }) => status === 'parked')) return true;
+  if (!last.row.stuck) return false;
+  if (wasActedOn(last, 'force-commit', 'force-abort')) return true;
   return (
-    intent?.hopeless === true ||
-    last.branches.some(({ status }) => status === 'parked') ||
-    (last.row.stuck && wasActedOn(last, 'force-commit', 'force-abort'))
+    wasActedOn(last, 'skip-branch') &&
+    last.branches.some(({ reason }) => reason?.includes('no result at') === true)
   );
 }
