@@ -37,6 +37,14 @@ export interface FunctionContext {
 /** Any Standard Schema; without one every JSON value is taken. */
 export type InputSchema = StandardSchema | undefined;
 
+/** What the options of all patterns share. */
+export interface DefinitionOptions<S extends InputSchema> {
+  /** Checks the input before anything is stored. Any Standard Schema; default: every JSON value is taken. */
+  readonly input?: S;
+  /** Milliseconds one call of a function may take. Default: the coordinator's. */
+  readonly callTimeoutMs?: number;
+}
+
 export type InputOf<S extends InputSchema> = S extends StandardSchema<infer Input> ? Input : Json;
 
 /** The input as functions see it: what the schema made of it, after a trip through the store. */

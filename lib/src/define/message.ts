@@ -10,6 +10,7 @@ import {
   type CodeDefinition,
   type FunctionContext,
   type InputOf,
+  type DefinitionOptions,
   type InputSchema,
   type StoredInputOf,
 } from './definition.ts';
@@ -23,9 +24,7 @@ import {
 import { contextOf, given } from './given.ts';
 import { toStored, type Stored } from './stored.ts';
 
-export interface MessageOptions<S extends InputSchema> {
-  /** Checks the input before anything is stored. Any Standard Schema; default: every JSON value is taken. */
-  readonly input?: S;
+export interface MessageOptions<S extends InputSchema> extends DefinitionOptions<S> {
   /**
    * Whether the local transaction that belongs to the message committed: return when it did, throw `Refused` when it
    * did not and never will. A barrier's check answers exactly that. Needed by `withLocalTransaction`.
@@ -37,8 +36,6 @@ export interface MessageOptions<S extends InputSchema> {
   readonly delayMs?: number;
   /** Default: all targets at once. */
   readonly order?: 'parallel' | 'sequence';
-  /** Milliseconds one call of a function may take. Default: the coordinator's. */
-  readonly callTimeoutMs?: number;
 }
 
 /**

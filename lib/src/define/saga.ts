@@ -14,6 +14,7 @@ import {
   type CodeDefinition,
   type FunctionContext,
   type InputOf,
+  type DefinitionOptions,
   type InputSchema,
   type StoredInputOf,
 } from './definition.ts';
@@ -27,13 +28,9 @@ import {
 import { contextWith, given } from './given.ts';
 import { toStored, type Stored } from './stored.ts';
 
-export interface SagaOptions<S extends InputSchema> {
-  /** Checks the input before anything is stored. Any Standard Schema; default: every JSON value is taken. */
-  readonly input?: S;
+export interface SagaOptions<S extends InputSchema> extends DefinitionOptions<S> {
   /** Milliseconds from submit after which what was done is undone. Default: never. */
   readonly timeoutMs?: number;
-  /** Milliseconds one call of a function may take. Default: the coordinator's. */
-  readonly callTimeoutMs?: number;
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type CodeDefinition,
   type FunctionContext,
   type InputOf,
+  type DefinitionOptions,
   type InputSchema,
   type StoredInputOf,
 } from './definition.ts';
@@ -23,13 +24,9 @@ import {
 import { contextOf, given } from './given.ts';
 import { toStored, type Stored } from './stored.ts';
 
-export interface TccOptions<S extends InputSchema> {
-  /** Checks the input before anything is stored. Any Standard Schema; default: every JSON value is taken. */
-  readonly input?: S;
+export interface TccOptions<S extends InputSchema> extends DefinitionOptions<S> {
   /** Milliseconds from submit after which everything is cancelled, unless all is tried. Default 60,000. */
   readonly timeoutMs?: number;
-  /** Milliseconds one call of a function may take. Default: the coordinator's. */
-  readonly callTimeoutMs?: number;
 }
 
 /**
