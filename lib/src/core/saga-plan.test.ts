@@ -127,6 +127,18 @@ describe('a definition that builds', () => {
     ).not.toThrow();
   });
 
+  it('may use a result to which several ways lead', () => {
+    const action = { ...call, inject: { a: { from: 'a', path: [] } } };
+    expect(() =>
+      planOf(
+        step('a'),
+        step('b', { after: ['a'] }),
+        step('c', { after: ['a'] }),
+        step('d', { after: ['b', 'c'], action }),
+      ),
+    ).not.toThrow();
+  });
+
   it('may have a pivot between what can be undone and what cannot', () => {
     expect(() =>
       planOf(step('a', { compensation: call }), step('p', { pivot: true, onExhausted: 'park' }), step('z')),
