@@ -1,11 +1,18 @@
 // Runs once, before the first test file of the project `services` and after its last.
 import type { TestProject } from 'vitest/node';
+import { Failure } from '../../scripts/lib/failure.mjs';
 import { keepServices } from '../../scripts/services/keep.mjs';
 
 export default async function startServices(project: TestProject): Promise<() => Promise<void>> {
-  const { urls, stop } = await keepServices(['postgres', 'mariadb', 'redis']);
+  const { urls, stop } = await keepServices(['postgres', 'mariadb', 'redis']).catch(withoutStack);
   project.provide('services', urls);
   return stop;
+}
+
+/** What to do stands in the message; where in our scripts it arose helps nobody. */
+function withoutStack(error: unknown): never {
+  if (error instanceof Failure) error.stack = `${error.name}: ${error.message}`;
+  throw error;
 }
 
 declare module 'vitest' {

@@ -1,0 +1,122 @@
+// What the harness does to a whole run: it fails one that leaks or lacks a service, and leaves nothing running.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import { binOf } from '../../scripts/lib/child.mjs';
+import { typeStrippingFlags } from '../../scripts/lib/node.mjs';
+import { removeLeftovers } from '../../scripts/services/leftovers.mjs';
+import { services } from '../../scripts/services/services.mjs';
+
+const fixtures = fileURLToPath(new URL('fixtures', import.meta.url));
+
+describe('a run', () => {
+  test('fails when a file leaves a connection open, though its tests pass', async () => {
+    const { code, said } = await runFixtures({});
+    expect(said).toMatch(/Tests +1 passed/);
+    expect(said).toMatch(/1 connection to the database settle_leaking_\w+ left open .*: select 42/);
+    expect(code).toBe(1);
+  });
+
+  test('fails in one line when a service is missing', async () => {
+    const { code, said } = await runFixtures({ SETTLE_TEST_REDIS: 'redis://127.0.0.1:1' });
+    expect(said).toMatch(/Redis is needed by the tests, .* unset SETTLE_TEST_REDIS to have one started\.$/m);
+    // A stack trace would only lead away from the line.
+    expect(said).not.toContain('keep.mjs');
+    expect(code).toBe(1);
+  });
+});
+
+describe('what was started', () => {
+  let temporary: string;
+  beforeEach(() => {
+    temporary = mkdtempSync(join(realpathSync(tmpdir()), 'settle-harness-'));
+    // As root we start Redis as another user, who has to get through.
+    chmodSync(temporary, 0o711);
+  });
+  afterEach(() => {
+    rmSync(temporary, { recursive: true });
+  });
+
+  const signals: NodeJS.Signals[] = ['SIGKILL', 'SIGINT', 'SIGTERM'];
+  test.each(signals)('is ended, and its data removed, after %s to whoever started it', async (signal) => {
+    const { child, url } = await keepRedis(temporary);
+    await services.redis.probe(url);
+    expect(readdirSync(temporary)).toHaveLength(1);
+    child.kill(signal);
+    await vi.waitFor(() => expect(readdirSync(temporary)).toEqual([]), 10_000);
+    await expect(services.redis.probe(url)).rejects.toThrow('ECONNREFUSED');
+  });
+
+  // Only Linux tells where a process works, and without that an id from a file is not enough to kill by.
+  test.runIf(existsSync('/proc/self/cwd'))(
+    'is ended by the next run when even its keeper was killed',
+    async () => {
+      const { child, url } = await keepRedis(temporary);
+      const [folder = ''] = readdirSync(temporary);
+      const keeper = Number(/^settle-services-(\d+)-/.exec(folder)?.[1]);
+      removeLeftovers(temporary);
+      // The keeper lives: this is somebody's run.
+      await services.redis.probe(url);
+
+      process.kill(keeper, 'SIGKILL');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      await services.redis.probe(url);
+      await vi.waitFor(() => {
+        removeLeftovers(temporary);
+        expect(readdirSync(temporary)).toEqual([]);
+      }, 10_000);
+      await expect(services.redis.probe(url)).rejects.toThrow('ECONNREFUSED');
+    },
+  );
+});
+
+test('what others named alike in the temporary folder stays', () => {
+  const temporary = mkdtempSync(join(realpathSync(tmpdir()), 'settle-harness-'));
+  const names = ['settle-services-of-mine', `settle-services-${process.pid}-abc`];
+  for (const name of names) mkdirSync(join(temporary, name));
+  removeLeftovers(temporary);
+  expect(readdirSync(temporary).toSorted()).toEqual(names.toSorted());
+  rmSync(temporary, { recursive: true });
+});
+
+/** Runs vitest on the fixtures; the services of this run are given to it, so that it starts none. */
+function runFixtures(env: Record<string, string>): Promise<{ readonly code: number; readonly said: string }> {
+  const urls = inject('services');
+  const given = {
+    SETTLE_TEST_POSTGRES: urls.postgres,
+    SETTLE_TEST_MARIADB: urls.mariadb,
+    SETTLE_TEST_REDIS: urls.redis,
+  };
+  const args = [
+    ...typeStrippingFlags(),
+    binOf('vitest'),
+    'run',
+    '--config',
+    join(fixtures, 'vitest.config.ts'),
+  ];
+  const options = { env: { ...process.env, NO_COLOR: '1', ...given, ...env } };
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, args, options, (_error, stdout, stderr) => {
+      resolve({ code: child.exitCode ?? -1, said: stdout + stderr });
+    });
+  });
+}
+
+async function keepRedis(temporary: string) {
+  // One of its own, which is then the one that has to end.
+  const env = { ...process.env, TMPDIR: temporary, SETTLE_TEST_REDIS: '' };
+  const child = spawn(process.execPath, [join(fixtures, 'keep-redis.mjs')], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  child.stdout.setEncoding('utf8');
+  // The end of its output comes first where it could not start.
+  const [line] = await Promise.race([once(child.stdout, 'data'), once(child.stdout, 'end')]);
+  if (typeof line !== 'string') throw new Error('keep-redis.mjs ended early, for the reason it gave above');
+  return { child, url: line.trim() };
+}
