@@ -148,7 +148,7 @@ export const options: { readonly [Name in OptionName]: Option<Config[Name]> } = 
   cluster: textOption({
     default: 'settle',
     hint: 'name',
-    doc: 'Whose transactions the store holds, such as `production`: it belongs to the first cluster that opened it, and a coordinator of another is refused.',
+    doc: 'Whose transactions the store holds, such as `production`. The first coordinator that opens a store gives it this name for good, and those of other clusters are refused: name it at the first start.',
   }),
   leaseMs: integerOption({
     default: 6_000,

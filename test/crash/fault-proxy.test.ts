@@ -97,7 +97,9 @@ describe('the fault proxy', () => {
   it('reset: resets', async () => {
     // Bytes that come together with a reset look like an orderly end to older Nodes.
     await proxy.poison({ toxic: { kind: 'reset', afterBytes: 0 }, direction: 'response' });
-    expect(await say('0123456789')).toMatchObject({ end: 'reset' });
+    expect(await say('0123456789')).toMatchObject({ text: '', end: 'reset' });
+    await proxy.poison({ toxic: { kind: 'reset', afterBytes: 7 }, direction: 'response' });
+    expect(await say('0123456789')).toMatchObject({ text: '0123456' });
   });
 
   it('half-open: accepts new connections, never answers, and leaves those there are alone', async () => {

@@ -115,8 +115,10 @@ function withDependencies(steps: readonly SagaStepDefinition[]): readonly Depend
 }
 
 function checkStep(steps: readonly SagaStep[], step: SagaStep): void {
+  let before: ReadonlySet<string> | undefined;
+  // Few steps refer to others, so it is found out only for those.
   const comesBefore = (name: string): boolean =>
-    [...ancestorsOf(steps, step)].some((other) => other.name === name);
+    (before ??= new Set([...ancestorsOf(steps, step)].map((other) => other.name))).has(name);
   checkCallSpec(`step ${step.name}`, step.action, comesBefore);
   checkRetry(`step ${step.name}`, step.retry);
   if (step.compensation === undefined) return;

@@ -38,8 +38,9 @@ export interface OpenOptions {
   /** What this coordinator calls itself in the store. Default `embedded`. */
   readonly coordinator?: string;
   /**
-   * Whose transactions the store holds, such as `production`: a store belongs to the first cluster that opened it, so
-   * that a copy in another place is not driven there. Default `settle`.
+   * Whose transactions the store holds, such as `production`. The first coordinator that opens a store gives it this
+   * name for good, and those of other clusters are refused, so that a copy elsewhere is not driven there. Default
+   * `settle`.
    */
   readonly cluster?: string;
 }

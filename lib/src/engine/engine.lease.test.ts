@@ -9,6 +9,7 @@ import { Ledger } from '../testing/ledger.ts';
 import { mortalEngine, type Mortal } from '../testing/mortal-engine.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { EngineLimits } from './limits.ts';
+import { clusterDefault } from './ports.ts';
 
 interface Cluster {
   readonly clock: VirtualClock;
@@ -16,7 +17,7 @@ interface Cluster {
   readonly ledger: Ledger;
   readonly events: (EngineEvent & { readonly by: string })[];
   /** Another coordinator that has started. */
-  join(name: string, limits?: Partial<EngineLimits>): Promise<Mortal>;
+  join(name: string, limits?: Partial<EngineLimits>, cluster?: string): Promise<Mortal>;
 }
 
 function cluster(): Cluster {
@@ -30,13 +31,14 @@ function cluster(): Cluster {
     store,
     ledger,
     events,
-    async join(name, limits = {}) {
+    async join(name, limits = {}, cluster = clusterDefault) {
       const mortal = mortalEngine({
         store,
         clock,
         caller: ledger,
         limits,
         coordinator: name,
+        cluster,
         random: { next: () => 0.999 },
         ids: { gid: () => gid(`generated-${++gids}`) },
         observe: (event) => events.push({ ...event, by: name }),
@@ -179,6 +181,31 @@ describe('a coordinator that slept through its lease (A29)', () => {
     expect(view.status).toBe('committed');
   });
 
+  it('needs a name of its cluster', async () => {
+    await expect(cluster().join('first', {}, '')).rejects.toMatchObject({ code: 'config_invalid' });
+  });
+
+  it('joins again as one of its cluster', async () => {
+    const at = cluster();
+    const joined: (string | undefined)[] = [];
+    const join = at.store.join.bind(at.store);
+    at.store.join = (coordinator, ttlMs, cluster) => {
+      joined.push(cluster);
+      return join(coordinator, ttlMs, cluster);
+    };
+    const first = await at.join('first', {}, 'production');
+    const stranger = at.join('stranger', {}, 'staging').catch((error: unknown) => error);
+    expect(await at.clock.until(stranger)).toMatchObject({ code: 'cluster_mismatch' });
+    await at.join('second', {}, 'production');
+    await at.clock.until(first.engine.submit({ gid: gid('g'), definition: initiated('a') }));
+    first.pause();
+    await at.clock.advance(30_000);
+    first.resume();
+    await at.clock.advance(3_000);
+    expect(alarms(at, 'first')).toContain('lease_lost');
+    expect(joined).toEqual(['production', 'staging', 'production', 'production']);
+  });
+
   it('writes nothing over what its successor wrote: its first write fails (A30)', async () => {
     const at = cluster();
     const first = await at.join('first');
@@ -251,7 +278,7 @@ describe('a coordinator that cannot renew its lease', () => {
 });
 
 describe('a coordinator whose writes fail', () => {
-  it('is not ready until the store takes one again, be it its own lease', async () => {
+  it('is not ready until the store takes one again', async () => {
     const at = cluster();
     const { engine } = await at.join('only');
     const commit = at.store.commit.bind(at.store);
@@ -262,8 +289,24 @@ describe('a coordinator whose writes fail', () => {
       kind: 'not-ready',
       reason: 'the last write failed: unavailable: the disk is full',
     });
+    // Its lease is renewed all the while: that needs no room.
+    await at.clock.advance(5_000);
+    await expect(at.clock.until(engine.submit({ definition: sagaOf('a') }))).rejects.toThrow('full');
+    await at.clock.advance(5_000);
+    expect(engine.readiness()).toMatchObject({ kind: 'not-ready' });
     at.store.commit = commit;
-    await at.clock.advance(3_000);
+    await at.clock.until(engine.submit({ definition: sagaOf('a') }));
+    expect(engine.readiness()).toEqual({ kind: 'ready' });
+  });
+
+  it('is ready again after a lease without a failure, when nobody sends it anything to write', async () => {
+    const at = cluster();
+    const { engine } = await at.join('only');
+    const commit = at.store.commit.bind(at.store);
+    at.store.commit = () => Promise.reject(new SettleError('unavailable', 'the disk is full'));
+    await expect(at.clock.until(engine.submit({ definition: sagaOf('a') }))).rejects.toThrow('full');
+    at.store.commit = commit;
+    await at.clock.advance(9_000);
     expect(engine.readiness()).toEqual({ kind: 'ready' });
   });
 });

@@ -1,8 +1,8 @@
 /**
  * The engine: one loop for all patterns over the ports, and the `Coordinator` facade in front of it.
  *
- * Owns: admission, which transactions are in memory, who waits for what, start and stop. A `Runner` drives each
- * transaction, `GroupCommit` writes, `LeaseKeeper` keeps the right to write.
+ * Owns: the verbs, admission, who owns a transaction, start and stop. A `Runner` drives each transaction, `Recovery`
+ * brings in what nobody drives, `Waiting` serves those who wait, `GroupCommit` writes, `LeaseKeeper` keeps the right to.
  *
  * The durability rules, cited wherever they are kept:
  * - D1 A submit is acknowledged only after its record is durable.
@@ -125,6 +125,10 @@ class TheEngine implements Engine {
     } = options;
     const observe = harmless(options.observe ?? (() => undefined));
     this.#store = store;
+    if (cluster === '')
+      throw new SettleError('config_invalid', 'the name of the cluster is empty', {
+        next: 'Name it, or leave it out',
+      });
     this.#clock = clock;
     this.#ids = ids;
     this.#observe = observe;
@@ -147,7 +151,8 @@ class TheEngine implements Engine {
       },
       driving: () => this.#runners.size,
       heardOfOthers: (others) => {
-        this.#writes.forgetFailure();
+        // The lease could be written; but that needs no room on a disk that is full.
+        this.#writes.forgetFailure(this.#limits.leaseMs);
         this.#recovery.heardOfOthers(others);
       },
       moveFrom: (epoch) => [...this.#runners.values()].filter((runner) => runner.moveFrom(epoch)).length > 0,

@@ -34,7 +34,7 @@ export class GroupCommit {
   #gathering = false;
   #underWay = 0;
   #whenIdle: (() => void)[] = [];
-  #failure: SettleError | undefined;
+  #failure: { readonly error: SettleError; readonly atMs: number } | undefined;
 
   constructor(store: Store, clock: Clock, storeClock: StoreClock, observe: Observer) {
     this.#store = store;
@@ -47,14 +47,15 @@ export class GroupCommit {
     return this.#waiting.length;
   }
 
-  /** Why the last batch failed; undefined when it did not. */
+  /** Why a batch failed, unless one has succeeded since. */
   get failure(): SettleError | undefined {
-    return this.#failure;
+    return this.#failure?.error;
   }
 
-  /** The store has taken a write of somebody else's since. */
-  forgetFailure(): void {
-    this.#failure = undefined;
+  /** Without work no batch succeeds: a failure as old as this says no more. */
+  forgetFailure(olderThanMs: number): void {
+    if (this.#failure !== undefined && this.#failure.atMs <= this.#clock.monotonicMs() - olderThanMs)
+      this.#failure = undefined;
   }
 
   write(write: Write, settle: (written: Written) => void): void {
@@ -98,7 +99,8 @@ export class GroupCommit {
         this.#settle(group, (i) => outcomes[planted('one-outcome-for-all') ? 0 : i] as WriteOutcome);
       },
       (error: unknown) => {
-        const failure = (this.#failure = asUnavailable(error));
+        const failure = asUnavailable(error);
+        this.#failure = { error: failure, atMs: this.#clock.monotonicMs() };
         this.#observe({ kind: 'alarm', code: 'store_unavailable', message: failure.message });
         this.#settle(group, () => ({ kind: 'unknown', error: failure }));
       },

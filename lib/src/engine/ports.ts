@@ -95,8 +95,10 @@ export interface Store {
 
 export const batchMax = 1_000;
 
+/** The cluster of those who name none. */
 export const clusterDefault = 'settle';
 
+/** What every store rejects a join with that comes from another cluster than its own. */
 export function clusterMismatch(asked: string, owner: string): SettleError {
   const what = `the store belongs to the cluster ${owner}, and this coordinator is of the cluster ${asked}`;
   const next = 'Give it a store of its own; the transactions in this one are called from where they belong';

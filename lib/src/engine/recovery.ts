@@ -1,6 +1,12 @@
 /**
- * Brings into memory what is due and nobody drives, within its limits; and lets the others on the same store have what
- * is too much for this coordinator (fair-share.ts).
+ * Brings into memory what is due and nobody drives, and lets the others on the same store have what is too much here.
+ *
+ * Owns: which transactions came from the store, and the claim under way. Does not own: how much is too much
+ * (fair-share.ts), what is driven (runner.ts), those that a request brings in (engine.ts).
+ *
+ * - V1 No more come in at once than there is room for, and room is left for new ones.
+ * - V2 A claim that the store may have carried out unheard costs the epoch (lease.ts, `doubt`): nobody would drive it.
+ * - V3 Whoever adopts a transaction for a request waits for the claim under way, which may bring the same one.
  */
 import type { Gid } from '../core/ids.ts';
 import type { ChurningMap } from '../util/churning-map.ts';

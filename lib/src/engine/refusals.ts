@@ -1,4 +1,9 @@
-/** Why a request is refused, in words for whoever asked; and what makes one illegal that the legal table lets pass. */
+/**
+ * Why a request is refused, in words for whoever asked.
+ *
+ * Owns: what a refusal says, and the conditions that the legal table does not know. Does not own: that table
+ * (core/legal.ts), and when a request is looked at (engine.ts).
+ */
 import type { ActionRequest } from '../core/coordinator.ts';
 import type { Gid } from '../core/ids.ts';
 import { branches, type Plan, type State } from '../core/patterns.ts';
@@ -35,12 +40,15 @@ export function differenceOf(
   return firstDifference(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
 }
 
+const addressOfCall =
+  /^(\/check|\/(?:steps|branches|targets)\/\d+\/(?:action|compensation|try|confirm|cancel|deliver))\/address$/;
+
 /** The same gid may only mean the same transaction; the error names where the two first differ. */
 export function refuseOther(gid: Gid, present: Plan, submitted: Plan): void {
   const difference = differenceOf(present, submitted);
   if (difference === undefined || planted('accept-another-body')) return;
-  // What a plan calls an address is a `url` to whoever wrote it.
-  const where = difference.replace(/\/address$/, '/url');
+  // What a call's address is to a plan, is its `url` to whoever wrote it.
+  const where = difference.replace(addressOfCall, '$1/url');
   throw new SettleError(
     'gid_conflict',
     `${gid} was submitted before with another definition; they differ at ${where}`,

@@ -1,7 +1,8 @@
 /**
  * Drives one transaction that this coordinator owns: effects -> call -> event -> evolve -> save -> repeat.
  *
- * Owns: what must be durable before what may leave. Does not own: leases, admission, who waits (engine.ts).
+ * Owns: what must be durable before what may leave. Does not own: leases
+ * (lease.ts), admission (engine.ts), who waits (waiting.ts).
  *
  * - R1 A change of decision, or an answer that a repeat might not give again, closes the gate: no new call leaves until
  *      it is durable (D2, D3). Calls already under way go on.

@@ -1,6 +1,8 @@
 /**
- * Who waits for a transaction: until what was said of it is durable, until it has ended, or until the time is over; and
- * where its present state is read when it is not driven here.
+ * Who waits for a transaction: until what was said of it is durable, until it has ended, or until the time is over.
+ *
+ * Owns: the waits and their limits, and reading the state of what is not driven here. Does not own: what is driven, and
+ * who may decide (engine.ts).
  */
 import { waitMaxMs, type WaitOptions } from '../core/coordinator.ts';
 import type { Gid } from '../core/ids.ts';

@@ -33,7 +33,8 @@ export class ExchangesUnderWay {
   }
 
   abort(): void {
-    for (const pending of this.all.removeAll()) pending.fail('aborted', 'the exchange was closed');
+    for (let pending = this.all.removeLast(); pending !== undefined; pending = this.all.removeLast())
+      pending.fail('aborted', 'the exchange was closed');
   }
 }
 

@@ -111,8 +111,8 @@ export class WatchedStore implements Store {
     return this.#store.list(query);
   }
 
-  join(coordinator: string, ttlMs: number): ReturnType<Store['join']> {
-    return this.#store.join(coordinator, ttlMs);
+  join(...asked: Parameters<Store['join']>): ReturnType<Store['join']> {
+    return this.#store.join(...asked);
   }
 
   renew(...asked: Parameters<Store['renew']>): ReturnType<Store['renew']> {

@@ -48,7 +48,7 @@ export function mortalEngine(
     commit: (batch) => gated(() => inner.commit(batch), 'before commit', 'after commit'),
     load: (gid) => gated(() => inner.load(gid)),
     list: (query) => gated(() => inner.list(query)),
-    join: (coordinator, ttlMs) => gated(() => inner.join(coordinator, ttlMs)),
+    join: (...asked) => gated(() => inner.join(...asked)),
     renew: (...asked) => gated(() => inner.renew(...asked)),
     leave: (epoch) => gated(() => inner.leave(epoch)),
     claim: (epoch, limit) => gated(() => inner.claim(epoch, limit)),

@@ -30,13 +30,10 @@ export class LinkedSet<T> {
     place.before = place.after = undefined;
   }
 
-  /** All of them, the latest first; empty from then on. */
-  removeAll(): readonly T[] {
-    const members: T[] = [];
-    for (let place = this.#last; place !== undefined; place = this.#last) {
-      this.remove(place);
-      members.push(place.member);
-    }
-    return members;
+  /** Takes out the one that was added last. */
+  removeLast(): T | undefined {
+    const place = this.#last;
+    if (place !== undefined) this.remove(place);
+    return place?.member;
   }
 }

@@ -20,7 +20,9 @@ function listen(signal: AbortSignal): Callbacks {
   const callbacks: Callbacks = new LinkedSet();
   waiting.set(signal, callbacks);
   const fire = (): void => {
-    for (const callback of callbacks.removeAll()) callback();
+    // One that an earlier one of them forgets is not called any more.
+    for (let callback = callbacks.removeLast(); callback !== undefined; callback = callbacks.removeLast())
+      callback();
   };
   signal.addEventListener('abort', fire, { once: true });
   return callbacks;

@@ -112,8 +112,8 @@ export class SharedStore {
         return stored;
       },
       list: (query) => ask('list', (store) => store.list(query)),
-      join: async (name, ttlMs) => {
-        const lease = await ask('join', (store) => this.#join(store, coordinator, name, ttlMs));
+      join: async (...asked) => {
+        const lease = await ask('join', (store) => this.#join(store, coordinator, ...asked));
         if (epoch !== 0) this.#world.recorder.sometimes('engine: an epoch was given up for a new one');
         epoch = lease.epoch;
         return lease;
@@ -290,9 +290,9 @@ export class SharedStore {
     }
   }
 
-  async #join(store: Store, coordinator: string, name: string, ttlMs: number): Promise<Lease> {
-    const lease = await this.#logged((store) => store.join(name, ttlMs), store);
-    this.#granted('joined', coordinator, lease.epoch, lease.nowMs + ttlMs);
+  async #join(store: Store, coordinator: string, ...asked: Parameters<Store['join']>): Promise<Lease> {
+    const lease = await this.#logged((store) => store.join(...asked), store);
+    this.#granted('joined', coordinator, lease.epoch, lease.nowMs + asked[1]);
     return lease;
   }
 

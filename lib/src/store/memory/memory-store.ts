@@ -41,7 +41,7 @@ export interface MemoryStoreOptions {
  * can see it. Every promise settles in the same turn of the event loop.
  *
  * @throws SettleError, by rejection: `limit_exceeded` for a batch above `batchMax`, `invalid_request` for a page limit
- * outside 1 to 200 or a cursor that is none, `shutting_down` after `close()`.
+ * outside 1 to 200 or a cursor that is none, `cluster_mismatch` for a second cluster, `shutting_down` after `close()`.
  */
 export function memoryStore(options: MemoryStoreOptions = {}): Store {
   return new MemoryStore(options.nowMs ?? monotonicWallClock());

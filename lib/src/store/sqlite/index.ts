@@ -33,7 +33,7 @@ export interface SqliteFileStore extends Store {
  * @param path Of the file; relative ones count from the current folder. Beside it lie `-wal`, `-shm` and `.lock`.
  * @throws SettleError, by rejection of every call: `store_locked`, `store_corrupt`, `store_newer`, `config_invalid`
  * (no such folder); of single calls: `unavailable` (disk full, busy or failing; the worker thread is gone),
- * `limit_exceeded`, `invalid_request`, and `shutting_down` after `close()`.
+ * `cluster_mismatch` (of `join`), * `limit_exceeded`, `invalid_request`, and `shutting_down` after `close()`.
  */
 export function sqliteStore(path: string, options: SqliteStoreOptions = {}): SqliteFileStore {
   return new SqliteStore({ path, verify: options.verify ?? 'bounded', synchronous: 'full' });
