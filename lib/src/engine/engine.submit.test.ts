@@ -1,3 +1,4 @@
+import type { Definition } from '../core/patterns.ts';
 import { describe, expect, it } from 'vitest';
 import type { CommitReply } from './ports.ts';
 import { SettleError } from '../util/errors.ts';
@@ -143,17 +144,25 @@ describe('a submit with the gid of one that exists', () => {
     expect(
       await world.clock.until(failure(world.engine.submit({ gid: gid('h'), definition: moved }))),
     ).toMatchObject({ message: expect.stringContaining('/steps/0/action/url') });
-    const about = (address: string) => ({
-      ...sagaOf('b'),
-      steps: [{ name: 'b', action: { address: 'service/b', payload: { address } } }],
-    });
-    await world.clock.until(world.engine.submit({ gid: gid('i'), definition: about('here'), waitMs: 1_000 }));
+    await world.clock.until(
+      world.engine.submit({ gid: gid('i'), definition: notifying('here'), waitMs: 1_000 }),
+    );
     expect(
-      await world.clock.until(failure(world.engine.submit({ gid: gid('i'), definition: about('there') }))),
+      await world.clock.until(
+        failure(world.engine.submit({ gid: gid('i'), definition: notifying('there') })),
+      ),
     ).toMatchObject({ message: expect.stringContaining('/steps/0/action/payload/address') });
     expect((await world.clock.until(world.engine.get(gid('h')))).status).toBe('committed');
   });
 });
+
+/** A saga whose payload has a member that is called like the address of a call. */
+function notifying(address: string): Definition {
+  return {
+    ...sagaOf('b'),
+    steps: [{ name: 'b', action: { address: 'service/b', payload: { address } } }],
+  };
+}
 
 describe('a submit that is refused', () => {
   it('stores nothing when an address may not be called, be it that of an undo', async () => {
