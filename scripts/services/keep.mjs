@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '../lib/failure.mjs';
 
+/** Longer than the keeper waits for a single service. */
+const patienceMs = 10_000;
 const keeper = fileURLToPath(new URL('keeper.mjs', import.meta.url));
 
 /**
@@ -34,7 +36,10 @@ export async function keepServices(names, env = process.env) {
     urls: message.urls,
     async stop() {
       if (child.connected) child.disconnect();
+      // What it leaves when it has to be killed, the next run removes.
+      const timer = setTimeout(() => child.kill('SIGKILL'), patienceMs);
       await exited;
+      clearTimeout(timer);
     },
   };
 }
