@@ -1,5 +1,5 @@
 // What the harness does to a whole run: it fails one that leaks or lacks a service, and leaves nothing running.
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,7 +38,9 @@ describe('what was started', () => {
     chmodSync(temporary, 0o711);
   });
   afterEach(() => {
-    rmSync(temporary, { recursive: true });
+    // A test that failed has not come to this, and what still runs would keep vitest from ending.
+    for (const child of keeping.splice(0)) child.kill('SIGKILL');
+    rmSync(temporary, { recursive: true, force: true, maxRetries: 10 });
   });
 
   const signals: NodeJS.Signals[] = ['SIGKILL', 'SIGINT', 'SIGTERM'];
@@ -107,6 +109,8 @@ function runFixtures(env: Record<string, string>): Promise<{ readonly code: numb
   });
 }
 
+const keeping: ChildProcess[] = [];
+
 async function keepRedis(temporary: string) {
   // One of its own, which is then the one that has to end.
   const env = { ...process.env, TMPDIR: temporary, SETTLE_TEST_REDIS: '' };
@@ -114,6 +118,7 @@ async function keepRedis(temporary: string) {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  keeping.push(child);
   child.stdout.setEncoding('utf8');
   // The end of its output comes first where it could not start.
   const [line] = await Promise.race([once(child.stdout, 'data'), once(child.stdout, 'end')]);
