@@ -597,6 +597,7 @@ const asked = (attempt: number, at: number, wishMs?: number): History['calls'][n
       outcome: { ...timeout, ...(wishMs === undefined ? {} : { retryAfterMs: wishMs }) },
     },
   });
+const retryNow = { kind: 'act', action: 'retry-now' } as const;
 suite(bounds, [
   ['everything is within its limits', { bounds: [sample], calls: [asked(1, 0), asked(2, 200)] }],
   [
@@ -612,6 +613,21 @@ suite(bounds, [
   [
     'a wish to wait is ignored',
     { calls: [asked(1, 10, 3_000), asked(2, 15)] },
+    'asked again after 5 ms; it wished for 3000',
+  ],
+  [
+    'a person who asked before it was answered ends the pause',
+    {
+      calls: [asked(1, 10, 3_000), asked(2, 15)],
+      operations: [operationOf({ seq: 1, request: retryNow, answer: told(running, 1_000) })],
+    },
+  ],
+  [
+    'a person had ended an earlier pause, and a wish to wait is ignored',
+    {
+      calls: [asked(1, 10, 3_000), asked(2, 15)],
+      operations: [operationOf({ seq: 1, request: retryNow, answer: told(running, 2) })],
+    },
     'asked again after 5 ms; it wished for 3000',
   ],
   [

@@ -1,4 +1,4 @@
-import type { CallRecord, History } from '../history.ts';
+import type { CallRecord, History, Operation } from '../history.ts';
 import type { Checker, Violation } from './checker.ts';
 import { factsOf, type Facts } from './facts.ts';
 
@@ -42,6 +42,12 @@ const shortPausesMax = 5;
 /** A coordinator's clock may go faster than the world's. */
 const clockTolerance = 0.8;
 
+/** What a person or a client decides may take effect at any time between question and answer; a get only looks. */
+function mayEndPause({ request, seq, answer }: Operation, from: number, until: number): boolean {
+  if (request.kind === 'get' || seq > until) return false;
+  return seq > from || (request.kind !== 'submit' && (answer.kind === 'none' || answer.seq > from));
+}
+
 function hurried({ gid, calls, operations, writes }: Facts): readonly Violation[] {
   const last = new Map<string, CallRecord>();
   const shortPauses = new Map<string, number>();
@@ -56,7 +62,7 @@ function hurried({ gid, calls, operations, writes }: Facts): readonly Violation[
     // transaction while it waited is not heard by the one who drives it now, though both be one process.
     const isMeanwhile = (when: number, since = before.seq): boolean => when > since && when < seq;
     const wasTouched =
-      operations.some(({ request, seq }) => request.kind !== 'get' && isMeanwhile(seq)) ||
+      operations.some((operation) => mayEndPause(operation, before.seq, seq)) ||
       writes.some(
         ({ kind, seq, at, before, after }) =>
           (isMeanwhile(seq, earlier.seq) && before?.epoch !== after?.epoch) ||
