@@ -57,14 +57,15 @@ export class CoordinatorProcess {
   async tryToStart(env: Readonly<Record<string, string>> = {}): Promise<Started> {
     const child = spawn(process.execPath, [main, ...this.#args], {
       env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // By the channel it notices the end of a test run that had no time to end it.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#process = child;
     this.#exited = once(child, 'exit').then(([code, signal]: unknown[]) => String(signal ?? code));
-    child.stderr.on('data', (chunk: Buffer) => (this.#errors += chunk.toString()));
+    child.stderr?.on('data', (chunk: Buffer) => (this.#errors += chunk.toString()));
     const ready = Promise.withResolvers<Started>();
     let said = '';
-    child.stdout.on('data', (chunk: Buffer) => {
+    child.stdout?.on('data', (chunk: Buffer) => {
       said = (said + chunk.toString()).slice(-10_000);
       if (said.includes(' ready ')) ready.resolve({ kind: 'ready' });
     });
