@@ -91,6 +91,7 @@ export class Recovery {
       return claimed.length;
     });
     claiming.catch(() => this.#world.doubt());
+    // Whoever waits for it asks the store afresh; that it failed is told by `guarded`.
     this.#claiming = claiming.catch(() => undefined).finally(() => (this.#claiming = undefined));
     return (await claiming) === room ? 'again' : 'later';
   }
