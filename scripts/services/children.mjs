@@ -20,8 +20,8 @@ export function startChild([program, args], { folder, identity, stopSignal = 'SI
     cwd: folder,
     detached: true,
     stdio: ['ignore', output, output],
-    // The programs print their messages as we know them, and look for no settings in anybody's home.
-    env: { ...process.env, HOME: folder, LC_ALL: 'C' },
+    // The programs print their messages as we know them, look for no settings in anybody's home, and write where they may.
+    env: { ...process.env, HOME: folder, TMPDIR: folder, LC_ALL: 'C' },
   });
   closeSync(output);
   if (child.pid !== undefined) remember(folder, child.pid);
