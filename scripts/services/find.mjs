@@ -12,7 +12,7 @@ import { findProgram } from './programs.mjs';
  * @property {() => Promise<string | undefined>} whyNoDocker Nothing when it can be used.
  * @property {() => string | undefined} whyNoApt Nothing when it can be used.
  *
- * @typedef {{ kind: 'url', url: string } | { kind: 'programs', programs: Record<string, string> }
+ * @typedef {{ kind: 'url', url: string } | { kind: 'programs', programs: Record<string, string>, primary?: string }
  *   | { kind: 'docker' } | { kind: 'apt' }} Way
  */
 
@@ -33,13 +33,21 @@ export async function findWay(service, world = thisMachine) {
   const url = world.env[service.variable];
   if (url) return { kind: 'url', url };
 
+  const primary = service.primary === undefined ? undefined : world.env[service.primary];
+  if (service.primary !== undefined && !primary)
+    throw missing(service, [
+      `${service.variable} (not set)`,
+      `a copy of the server in ${service.primary} (not set)`,
+    ]);
+
   const folders = service.folders();
   const programs = {};
   for (const program of service.binaries) programs[program] = world.find(program, folders);
   const absent = service.binaries.filter((program) => programs[program] === undefined);
-  if (absent.length === 0) return { kind: 'programs', programs };
+  if (absent.length === 0) return { kind: 'programs', programs, primary };
 
-  const noDocker = await world.whyNoDocker();
+  // Between containers a replica would need a network and rules of access that we have nowhere to try.
+  const noDocker = service.image === undefined ? 'makes no replicas for us' : await world.whyNoDocker();
   if (noDocker === undefined) return { kind: 'docker' };
   const noApt = world.whyNoApt();
   if (noApt === undefined) return { kind: 'apt' };
@@ -61,8 +69,9 @@ export function missing(service, tried, advice = howToHave(service)) {
 }
 
 function howToHave(service) {
+  const docker = service.image === undefined ? '' : 'or start Docker, ';
   return (
-    `Install it (on Debian: ${service.packages.join(' ')}), or start Docker, ` +
+    `Install it (on Debian: ${service.packages.join(' ')}), ${docker}` +
     `or set ${service.variable}=${service.exampleUrl} to a server that is there for tests only.`
   );
 }

@@ -8,7 +8,10 @@ const settings = {
   max_prepared_transactions: '100',
   wal_level: 'logical',
   max_replication_slots: '10',
-  max_wal_senders: '10',
+  // Each replica takes one, and two while it is made.
+  max_wal_senders: '20',
+  // What is written between the copy for a replica and its first question is not yet thrown away.
+  wal_keep_size: '256MB',
   max_connections: '200',
   // The data is thrown away: it has to outlive a killed process, not a power cut.
   fsync: 'off',

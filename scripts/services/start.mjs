@@ -41,8 +41,7 @@ export async function start(service, way, folder) {
   try {
     if (way.kind === 'url') return await takeGiven(service, way.url);
     mkdirSync(folder);
-    const launch =
-      way.kind === 'docker' ? launchInDocker : await launcherOfPrograms(service, way.programs, folder);
+    const launch = way.kind === 'docker' ? launchInDocker : await launcherOfPrograms(service, way, folder);
     return await withFreePort((port) => launch(service, folder, port));
   } catch (error) {
     const [reason, ...log] = (error.message || error.code).split('\n');
@@ -79,16 +78,16 @@ async function takeGiven(service, url) {
   return { url, stop: () => Promise.resolve() };
 }
 
-async function launcherOfPrograms(service, programs, folder) {
+async function launcherOfPrograms(service, { programs, primary }, folder) {
   const identity = identityOf(service.user);
   handOver(folder, identity);
-  const preparation = service.prepare({ folder, programs });
+  const preparation = service.prepare({ folder, programs, primary });
   if (preparation !== undefined) {
     const child = startChild(preparation, { folder, identity });
     if (!(await child.ended)) throw new Failure(`${preparation[0]}: ${child.end}\n${child.lastWords()}`);
   }
   return (_service, _folder, port) => {
-    const command = service.serve({ folder, programs, port });
+    const command = service.serve({ folder, programs, primary, port });
     const child = startChild(command, { folder, identity, stopSignal: service.stopSignal });
     return whenReady(service, { child, port, waitMs: readyMs });
   };

@@ -44,20 +44,24 @@ describe('what was started', () => {
   });
 
   const signals: NodeJS.Signals[] = ['SIGKILL', 'SIGINT', 'SIGTERM'];
-  test.each(signals)('is ended, and its data removed, after %s to whoever started it', async (signal) => {
-    const { child, url } = await keepRedis(temporary);
-    await services.redis.probe(url);
+  test.each([
+    ...signals.map((signal) => ({ name: 'redis', signal }) as const),
+    { name: 'postgresReplica', signal: 'SIGKILL' },
+    { name: 'mariadbReplica', signal: 'SIGKILL' },
+  ] as const)('is ended, and its data removed, after $signal to whoever started $name', async (of) => {
+    const { child, url } = await keep(of.name, temporary);
+    await services[of.name].probe(url);
     expect(readdirSync(temporary)).toHaveLength(1);
-    child.kill(signal);
+    child.kill(of.signal);
     await vi.waitFor(() => expect(readdirSync(temporary)).toEqual([]), 10_000);
-    await expect(services.redis.probe(url)).rejects.toThrow('ECONNREFUSED');
+    await expect(services[of.name].probe(url)).rejects.toThrow('ECONNREFUSED');
   });
 
   // Only Linux tells where a process works, and without that an id from a file is not enough to kill by.
   test.runIf(existsSync('/proc/self/cwd'))(
     'is ended by the next run when even its keeper was killed',
     async () => {
-      const { child, url } = await keepRedis(temporary);
+      const { child, url } = await keep('redis', temporary);
       const [folder = ''] = readdirSync(temporary);
       const keeper = Number(/^settle-services-(\d+)-/.exec(folder)?.[1]);
       removeLeftovers(temporary);
@@ -111,17 +115,17 @@ function runFixtures(env: Record<string, string>): Promise<{ readonly code: numb
 
 const keeping: ChildProcess[] = [];
 
-async function keepRedis(temporary: string) {
+async function keep(name: 'redis' | 'postgresReplica' | 'mariadbReplica', temporary: string) {
   // One of its own, which is then the one that has to end.
-  const env = { ...process.env, TMPDIR: temporary, SETTLE_TEST_REDIS: '' };
-  const child = spawn(process.execPath, [join(fixtures, 'keep-redis.mjs')], {
-    env,
+  const env = { ...process.env, TMPDIR: temporary, [services[name].variable]: '' };
+  const child = spawn(process.execPath, [join(fixtures, 'keep-service.mjs'), name], {
+    env: { ...env, SETTLE_TEST_POSTGRES: inject('services').postgres },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   keeping.push(child);
   child.stdout.setEncoding('utf8');
   // The end of its output comes first where it could not start.
   const [line] = await Promise.race([once(child.stdout, 'data'), once(child.stdout, 'end')]);
-  if (typeof line !== 'string') throw new Error('keep-redis.mjs ended early, for the reason it gave above');
+  if (typeof line !== 'string') throw new Error('keep-service.mjs ended early, for the reason it gave above');
   return { child, url: line.trim() };
 }

@@ -30,9 +30,7 @@ export async function openMariadb(url: string): Promise<DatabaseServer> {
     async create(label) {
       const name = `settle_${label.replace(/\W/g, '_').slice(0, 40)}_${randomBytes(4).toString('hex')}`;
       await admin.query(`create database ${name}`);
-      const own = new URL(url);
-      own.pathname = `/${name}`;
-      return { name, url: own.href };
+      return { name, url: urlOf(url, name) };
     },
     connectionsTo,
     async drop(name) {
@@ -52,4 +50,11 @@ export async function openMariadb(url: string): Promise<DatabaseServer> {
     },
     close: () => admin.end(),
   };
+}
+
+/** The same server, and this database of it. */
+export function urlOf(server: string, name: string): string {
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  return url.href;
 }

@@ -99,13 +99,14 @@ async function rollBackPrepared(
   }
 }
 
-async function connect(url: string): Promise<Client> {
+export async function connect(url: string): Promise<Client> {
   const client = new Client({ connectionString: url });
   await client.connect();
   return client;
 }
 
-function urlOf(server: string, name: string): string {
+/** The same server, and this database of it. */
+export function urlOf(server: string, name: string): string {
   const url = new URL(server);
   url.pathname = `/${name}`;
   return url.href;

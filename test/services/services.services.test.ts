@@ -197,6 +197,17 @@ describe('a service is taken', () => {
     );
   });
 
+  test('and a replica from no container', async () => {
+    const docker = {
+      ...nowhere,
+      env: { SETTLE_TEST_POSTGRES: 'postgres://here' },
+      whyNoDocker: everywhere.whyNoDocker,
+    };
+    await expect(findWay(services.postgresReplica, docker)).rejects.toThrow(
+      /^A streaming replica of PostgreSQL is needed .*; Docker \(makes no replicas for us\); .*\), or set SETTLE_TEST_POSTGRES_REPLICA=/,
+    );
+  });
+
   test('and every one that is missing has its line', async () => {
     const all = startAll(['postgres', 'mariadb', 'redis'], '/nonexistent', nowhere);
     await expect(all).rejects.toThrow(
