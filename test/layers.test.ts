@@ -45,6 +45,8 @@ const layers: Record<string, Layer> = {
   participant: { imports: ['wire', 'define', 'http', 'core', 'util'] },
   'participant/glue': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
   'participant/sqlite': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
+  local: { imports: ['util'], node: ['node:async_hooks'] },
+  'local/adapters': { imports: ['local', 'util'] },
   testing: { imports: ['anything in lib'] },
 };
 

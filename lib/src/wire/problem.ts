@@ -57,7 +57,27 @@ export function statusOf(code: ErrorCode): number {
     case 'unavailable':
     case 'shutting_down':
     case 'lease_lost':
+    case 'commit_unknown':
+    case 'transaction_timeout':
+    case 'transaction_cancelled':
+    case 'pool_exhausted':
+    case 'connection_lost':
+    case 'database_unreachable':
       return 503;
+    case 'unexpected_rollback':
+    case 'post_commit_failed':
+    case 'transaction_required':
+    case 'transaction_forbidden':
+    case 'transaction_aborted':
+    case 'option_conflict':
+    case 'scope_ended':
+    case 'scope_busy':
+    case 'statement_refused':
+    case 'implicit_commit':
+    case 'savepoints_unsupported':
+    case 'foreign_client':
+    case 'hook_failed':
+    case 'database_access_denied':
     case 'store_locked':
     case 'store_corrupt':
     case 'store_newer':
@@ -136,6 +156,27 @@ function nextOf(code: ErrorCode): string {
       return 'Do not reuse a branch for another operation';
     case 'signature_invalid':
       return 'Check the secret and the clock of both sides';
+    case 'unexpected_rollback':
+    case 'post_commit_failed':
+    case 'transaction_required':
+    case 'transaction_forbidden':
+    case 'transaction_aborted':
+    case 'option_conflict':
+    case 'scope_ended':
+    case 'scope_busy':
+    case 'statement_refused':
+    case 'implicit_commit':
+    case 'savepoints_unsupported':
+    case 'foreign_client':
+    case 'hook_failed':
+    case 'database_access_denied':
+    case 'commit_unknown':
+    case 'transaction_timeout':
+    case 'transaction_cancelled':
+    case 'pool_exhausted':
+    case 'connection_lost':
+    case 'database_unreachable':
+      return 'See docs/coding/local-transactions.md';
     case 'store_locked':
       return 'Stop the other process that has the store open';
     case 'store_corrupt':

@@ -1,0 +1,165 @@
+/** `settle/local/pg`: local transactions over a Pool of `pg` (node-postgres). */
+import { SettleError } from '../../util/errors.ts';
+import { postgresDialect } from '../dialect.ts';
+import type { Connection, Driver, Gate, TransactionStatus } from '../driver.ts';
+
+/** The part of `pg`'s Pool that is used. */
+export interface PgPool {
+  connect(): Promise<PgPoolClient>;
+  // Whatever its overloads: the handle has the very same ones.
+  readonly query: (...args: never[]) => unknown;
+  readonly options?: { readonly max?: number };
+  /** Makes the one extra connection over which a running statement is cancelled. */
+  readonly Client?: new (options: never) => PgClient;
+}
+
+interface PgClient {
+  connect(): Promise<unknown>;
+  query(text: string, values: readonly unknown[]): Promise<unknown>;
+  end(): Promise<void>;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+export interface PgPoolClient {
+  query(text: string): Promise<PgResult | readonly PgResult[]>;
+  release(destroy?: boolean): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  removeListener(event: 'error', listener: (error: Error) => void): unknown;
+  /** Since 8.21. */
+  getTransactionStatus?(): string | null;
+  readonly processID?: number | null;
+}
+
+interface PgResult {
+  readonly command: string | null;
+}
+
+/** What a transaction gives its function: `query`, with the overloads of the pool's own, except for streams. */
+export type PgHandle<Pool extends PgPool> = Pick<Pool, 'query'>;
+
+/**
+ * Transactions over a Pool of pg. The pool stays the caller's: it is neither configured nor ended here.
+ *
+ * Its `query` takes everything the pool's does except streams and cursors (`statement_refused`: they need the connection
+ * before it is their turn).
+ */
+export function pgDriver<Pool extends PgPool>(pool: Pool): Driver<PgHandle<Pool>> {
+  if (!isPool(pool)) {
+    throw new SettleError('config_invalid', 'pgDriver needs a Pool of pg: it has connect() and query()', {
+      next: 'Pass new pg.Pool(...); a single Client cannot serve several transactions',
+    });
+  }
+  return {
+    name: 'pg',
+    dialect: postgresDialect,
+    answers: 'later',
+    outside: { query: (...args: never[]) => pool.query(...args) },
+    get connectionsMax() {
+      return pool.options?.max;
+    },
+    acquire: async () => new PgConnection(await pool.connect(), pool),
+    client: (gate) => ({ query: gated(gate) }),
+  };
+}
+
+/** `query` with the overloads of pg, every statement of it through the gate. */
+function gated(gate: Pick<Gate<unknown>, 'run'>): PgPool['query'] {
+  return (...args: unknown[]) => {
+    const callback = args.at(-1);
+    const given = isCallback(callback) ? args.slice(0, -1) : args;
+    const ran = gate.run(
+      (connection) => (connection as PgConnection).client.query(...(given as [string])),
+      textOf(args[0]),
+    );
+    return isCallback(callback) ? void callBack(callback, ran) : ran;
+  };
+}
+
+type Callback = (error: unknown, result?: unknown) => void;
+
+function isCallback(value: unknown): value is Callback {
+  return typeof value === 'function';
+}
+
+async function callBack(callback: Callback, ran: Promise<unknown>): Promise<void> {
+  const [error, result] = await ran.then(
+    (result) => [null, result],
+    (error: unknown) => [error],
+  );
+  callback(error, result);
+}
+
+class PgConnection implements Connection {
+  readonly client: PgPoolClient;
+  readonly #pool: PgPool;
+
+  constructor(client: PgPoolClient, pool: PgPool) {
+    this.client = client;
+    this.#pool = pool;
+    // A connection that breaks between two statements would otherwise end the process; the next statement says so.
+    client.on('error', ignore);
+  }
+
+  async execute(sql: string): Promise<string | undefined> {
+    const answer = await this.client.query(sql);
+    const last = Array.isArray(answer) ? (answer.at(-1) as PgResult | undefined) : (answer as PgResult);
+    return last?.command ?? undefined;
+  }
+
+  status(): TransactionStatus | undefined {
+    switch (this.client.getTransactionStatus?.()) {
+      case 'I':
+        return 'none';
+      case 'T':
+        return 'open';
+      case 'E':
+        return 'failed';
+      default:
+        return undefined;
+    }
+  }
+
+  /** Over a connection of its own: those of the pool may all be waiting for this one. */
+  async cancel(): Promise<void> {
+    const { Client, options } = this.#pool;
+    const { processID } = this.client;
+    if (Client === undefined || processID === undefined || processID === null) return;
+    const other = new Client(options as never);
+    other.on('error', ignore);
+    await other.connect();
+    try {
+      await other.query('select pg_cancel_backend($1)', [processID]);
+    } finally {
+      await other.end();
+    }
+  }
+
+  release(fate: 'reuse' | 'discard'): void {
+    this.client.removeListener('error', ignore);
+    this.client.release(fate === 'discard');
+  }
+}
+
+function ignore(): void {}
+
+function isPool(pool: unknown): boolean {
+  return (
+    typeof pool === 'object' &&
+    pool !== null &&
+    'connect' in pool &&
+    'query' in pool &&
+    // A Client has both, too; only a pool counts its clients.
+    'totalCount' in pool
+  );
+}
+
+function textOf(query: unknown): string | undefined {
+  if (typeof query === 'string') return query;
+  if (typeof query !== 'object' || query === null) return undefined;
+  if ('submit' in query && typeof query.submit === 'function') {
+    throw new SettleError('statement_refused', 'a stream or cursor cannot wait for its turn', {
+      next: 'Read in pages, or use a connection of the pool for it',
+    });
+  }
+  return 'text' in query && typeof query.text === 'string' ? query.text : undefined;
+}

@@ -1,0 +1,161 @@
+/** What is different from one kind of database to the next, whatever the driver: words, and the meaning of errors. */
+
+export type Isolation = 'read-uncommitted' | 'read-committed' | 'repeatable-read' | 'serializable';
+
+export interface BeginOptions {
+  readonly isolation: Isolation | undefined;
+  readonly readOnly: boolean;
+  /** Milliseconds after which the server itself ends a statement, or the transaction while it is idle. */
+  readonly serverTimeoutMs: number | undefined;
+}
+
+export interface Dialect {
+  readonly name: 'postgres' | 'mysql' | 'sqlite';
+  /** Whether `savepoint` works. */
+  readonly savepoints: boolean;
+  /** The messages that begin a transaction: one wherever one will do. */
+  begin(options: BeginOptions): readonly string[];
+  /** What puts the connection back as it was, once the transaction has ended. */
+  reset?(options: BeginOptions): readonly string[];
+  /** What a driver's error means for the transaction it came up in. */
+  failureOf(error: unknown): Failure;
+  /** Whether a connection was refused because of who asked for it, or for which database. */
+  deniesAccess(error: unknown): boolean;
+}
+
+/**
+ * - `serialization`, `deadlock`: trying the whole transaction again may succeed.
+ * - `connection-lost`: the server rolls back what was not committed; a commit under way is unknown.
+ * - `refused`: the server answered with an error.
+ * - `unclear`: it is not known that the server answered.
+ */
+export interface Failure {
+  readonly kind: 'serialization' | 'deadlock' | 'connection-lost' | 'refused' | 'unclear';
+  /** Whether the server has rolled back the whole transaction, and not only the statement. */
+  readonly endsTransaction: boolean;
+}
+
+const refused: Failure = { kind: 'refused', endsTransaction: false };
+const unclear: Failure = { kind: 'unclear', endsTransaction: false };
+const lost: Failure = { kind: 'connection-lost', endsTransaction: true };
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+export const postgresDialect: Dialect = {
+  name: 'postgres',
+  savepoints: true,
+  begin({ isolation, readOnly, serverTimeoutMs }) {
+    const level = isolation === undefined ? '' : ` isolation level ${isolation.replace('-', ' ')}`;
+    const begin = `begin${level}${readOnly ? ' read only' : ''}`;
+    if (serverTimeoutMs === undefined) return [begin];
+    return [
+      `${begin}; set local statement_timeout = ${serverTimeoutMs}; ` +
+        `set local idle_in_transaction_session_timeout = ${serverTimeoutMs}`,
+    ];
+  },
+  failureOf(error) {
+    const code = codeOf(error);
+    if (code === '40001') return { kind: 'serialization', endsTransaction: false };
+    if (code === '40P01') return { kind: 'deadlock', endsTransaction: false };
+    // Connection exceptions, shutdowns, and the timeouts that end the session.
+    if (/^(?:08|57P0|25P03|25P04)/.test(code)) return lost;
+    // An internal error of the server leaves open what it had done already.
+    if (/^(?:58|XX)/.test(code)) return unclear;
+    return /^[0-9A-Z]{5}$/.test(code) ? refused : lossOf(error);
+  },
+  // Invalid authorization, and no such database.
+  deniesAccess: (error) => /^(?:28|3D000)/.test(codeOf(error)),
+};
+
+/** https://mariadb.com/docs/server/reference/error-codes, https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html */
+export const mysqlDialect: Dialect = {
+  name: 'mysql',
+  savepoints: true,
+  begin({ isolation, readOnly }) {
+    const start = readOnly ? 'start transaction read only' : 'start transaction';
+    if (isolation === undefined) return [start];
+    return [`set transaction isolation level ${isolation.replace('-', ' ')}`, start];
+  },
+  failureOf(error) {
+    const code = codeOf(error);
+    const errno = memberOf(error, 'errno');
+    // The deadlock's victim loses its whole transaction, savepoints and all.
+    if (errno === 1213) return { kind: 'deadlock', endsTransaction: true };
+    // MariaDB since 11.6: what was read has changed. Only the statement is undone, but the transaction cannot succeed.
+    if (errno === 1020) return { kind: 'serialization', endsTransaction: false };
+    if (typeof errno === 'number' && connectionEnds.has(errno)) return lost;
+    if (/^(?:PROTOCOL_|ER_SOCKET|ER_CONN|ER_SERVER_SHUTDOWN)/.test(code)) return lost;
+    if (typeof errno === 'number' && errno >= 1000 && errno < 45_000) return refused;
+    return lossOf(error);
+  },
+  deniesAccess: (error) => [1044, 1045, 1049, 1698].includes(Number(memberOf(error, 'errno'))),
+};
+
+/** Server shutdown, connection killed, client interaction timeout, aborted connection. */
+const connectionEnds = new Set([1053, 1152, 1184, 1927, 4031, 2006, 2013]);
+
+/** https://www.sqlite.org/rescode.html, https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction */
+export const sqliteDialect: Dialect = {
+  name: 'sqlite',
+  savepoints: true,
+  // SQLite is serializable, which every other isolation allows. A transaction that writes takes its lock at once:
+  // one that reads first and writes later may find that it no longer can (SQLITE_BUSY_SNAPSHOT).
+  begin: ({ readOnly }) => (readOnly ? ['begin', 'pragma query_only = 1'] : ['begin immediate']),
+  reset: ({ readOnly }) => (readOnly ? ['pragma query_only = 0'] : []),
+  failureOf(error) {
+    const code = codeOf(error);
+    const errcode = memberOf(error, 'errcode');
+    const isBusy =
+      code.startsWith('SQLITE_BUSY') ||
+      (typeof errcode === 'number' && (errcode & 255) === 5 && errcode !== 0);
+    return isBusy ? { kind: 'serialization', endsTransaction: false } : refused;
+  },
+  deniesAccess: () => false,
+};
+
+const networkErrors = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+]);
+
+/** pg says it in words alone. */
+const lossInWords =
+  /connection (?:is )?(?:terminated|closed|lost|ended|not queryable)|not queryable|closed state/i;
+
+function lossOf(error: unknown): Failure {
+  if (networkErrors.has(codeOf(error))) return lost;
+  return error instanceof Error && lossInWords.test(error.message) ? lost : unclear;
+}
+
+function codeOf(error: unknown): string {
+  const code = memberOf(error, 'code');
+  return typeof code === 'string' ? code : '';
+}
+
+/** Libraries on top of a driver hand its error down as a cause, or under a name of their own. */
+function memberOf(error: unknown, name: 'code' | 'errno' | 'errcode'): unknown {
+  for (let at = error, depth = 0; isObject(at) && depth < causesMax; depth++) {
+    if (at[name] !== undefined && !isForeign(at)) return at[name];
+    at = at['cause'] ?? at['original'] ?? at['driverError'] ?? at['parent'];
+  }
+  return undefined;
+}
+
+const causesMax = 10;
+
+/** A code like `P2010` is the library's own. */
+function isForeign(error: Record<string, unknown>): boolean {
+  return typeof error['code'] === 'string' && /^P\d{4}$/.test(error['code']) && error['cause'] !== undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}

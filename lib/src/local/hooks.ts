@@ -1,0 +1,75 @@
+import { SettleError } from '../util/errors.ts';
+
+/** How a transaction ended. `unknown`: the answer to its COMMIT was lost. */
+export type CompletionStatus = 'committed' | 'rolled-back' | 'unknown';
+
+export type Hook = () => unknown;
+export type CompletionHook = (status: CompletionStatus) => unknown;
+
+/** Of one transaction or savepoint. A loop that registers hooks from hooks meets it soon. */
+export const hooksMax = 10_000;
+
+/**
+ * What is to be done around the end of a transaction, in the order it was asked for. Belongs to the transaction or the
+ * savepoint it was registered in: goes up with a savepoint that is released, and ends with one that is rolled back.
+ */
+export class Hooks {
+  #before: Hook[] = [];
+  #after: { readonly on: CompletionStatus | 'any'; readonly hook: CompletionHook }[] = [];
+
+  beforeCommit(hook: Hook): void {
+    refuseMore(this.#before.length);
+    this.#before.push(hook);
+  }
+
+  after(on: CompletionStatus | 'any', hook: CompletionHook): void {
+    refuseMore(this.#after.length);
+    this.#after.push({ on, hook });
+  }
+
+  /** Takes over those of a savepoint that was released. */
+  adopt(released: Hooks): void {
+    for (const hook of released.#before) this.beforeCommit(hook);
+    for (const { on, hook } of released.#after) this.after(on, hook);
+  }
+
+  /** Each in its order, and those that they register. The first that throws ends it: a veto. */
+  async runBeforeCommit(run: (hook: Hook) => Promise<unknown>): Promise<void> {
+    // The list grows while hooks register further ones; every one counts towards the limit.
+    for (let n = 0; n < this.#before.length; n++) {
+      const hook = this.#before[n];
+      if (hook !== undefined) await run(hook);
+    }
+    this.#before = [];
+  }
+
+  /** Every one of them, one after the other; gives back what they threw. */
+  async runAfter(status: CompletionStatus): Promise<readonly unknown[]> {
+    const errors: unknown[] = [];
+    const due = this.#after;
+    this.#after = [];
+    // Hooks for one outcome come first, then those for any.
+    for (const wanted of [status, 'any'] as const) {
+      for (const { on, hook } of due) {
+        if (on !== wanted) continue;
+        try {
+          await hook(status);
+        } catch (error) {
+          errors.push(error);
+        }
+      }
+    }
+    return errors;
+  }
+
+  get hasAfter(): boolean {
+    return this.#after.length > 0;
+  }
+}
+
+function refuseMore(count: number): void {
+  if (count < hooksMax) return;
+  throw new SettleError('limit_exceeded', `more than ${hooksMax} hooks of one kind in one transaction`, {
+    next: 'Register one hook for the whole list instead of one for each',
+  });
+}

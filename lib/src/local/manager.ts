@@ -1,0 +1,409 @@
+/** Finds out which transaction a call belongs to, begins and ends it, and says who holds the connections. */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { messageOf, SettleError } from '../util/errors.ts';
+import { ambientClient } from './ambient-client.ts';
+import { systemClock, type Clock } from './clock.ts';
+import { Connections, type Holder } from './connections.ts';
+import type { BeginOptions } from './dialect.ts';
+import type { Driver } from './driver.ts';
+import type { Hook } from './hooks.ts';
+import { Level } from './level.ts';
+import { acquireTimeoutMsDefault, checkOptions, timeoutMsDefault, type ScopeOptions } from './options.ts';
+import { PhysicalTransaction } from './physical.ts';
+import { participation } from './propagation.ts';
+import { Place } from './place.ts';
+import { pauseBeforeRetryMs } from './retry.ts';
+import { TransactionScope, type ScopeHost, type ScopeInTree } from './scope.ts';
+import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
+
+export interface TransactionsOptions {
+  /** What scopes do that do not say otherwise. */
+  readonly defaults?: Pick<ScopeOptions, 'isolation' | 'timeoutMs' | 'acquireTimeoutMs' | 'retry'>;
+  /**
+   * Connections that only transactions begun inside another one may take, so that these never wait for each other in a
+   * circle. Default: 0. Needs a pool that says how large it is.
+   */
+  readonly reserveForNested?: number;
+  /** Milliseconds after which a transaction that is still open is told of, with the tree of its scopes. Default: 30,000. */
+  readonly warnAfterMs?: number;
+  /** Is told of what reaches no caller: a transaction open for long, a hook that failed. Default: a warning of the process. */
+  readonly onWarning?: (warning: SettleError) => void;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+  /** Numbers from 0 to 1, for pauses between attempts. Default: `Math.random`. */
+  readonly random?: () => number;
+}
+
+type Work<T, C> = (t: Transaction<C>) => T | PromiseLike<T>;
+type OpenWork<T, C> = (scope: Scope<C>) => T | PromiseLike<T>;
+
+/** Options of a scope that may find itself outside of every transaction. */
+export type OutsideOptions = ScopeOptions & { readonly propagation: 'supports' | 'notSupported' | 'never' };
+
+/** The transactions of one data source. Made by {@link createTransactions}. */
+export interface Transactions<Client> {
+  /**
+   * Runs a function in a transaction, and commits when it returns, rolls back when it throws. By default it takes part in
+   * the transaction that is there already.
+   *
+   * Guarantees: when it resolves, everything is committed (or will be with the transaction it takes part in); when it
+   * rejects, nothing is, except with `post_commit_failed` (it is) and `commit_unknown` (nobody knows). What the function
+   * throws reaches the caller as it is. Does not undo what the function did elsewhere.
+   *
+   * Throws `unexpected_rollback`, `post_commit_failed`, `commit_unknown`, `connection_lost`, `pool_exhausted`,
+   * `database_unreachable`, `database_access_denied`, `transaction_timeout`, `transaction_cancelled`, `option_conflict`,
+   * `transaction_required`, `transaction_forbidden`, `scope_ended`, `implicit_commit`, and what the function throws.
+   */
+  run<T>(work: Work<T, Client>, options?: JoiningOptions): Promise<T>;
+  run<T>(work: OpenWork<T, Client>, options: OutsideOptions): Promise<T>;
+  /** The function, wrapped: every call of it is a `run`. */
+  wrap<This, Args extends unknown[], T>(
+    work: (this: This, ...args: Args) => T | PromiseLike<T>,
+    options?: ScopeOptions,
+  ): (this: This, ...args: Args) => Promise<T>;
+  /**
+   * A transaction that is ended by hand: commits with `done()`, rolls back with `fail()` or at the end of its `await using`
+   * block. Takes part in an ambient transaction as `run` does, but does not become ambient itself: use `t.client`, `t.run`.
+   */
+  begin(options?: JoiningOptions): Promise<OpenTransaction<Client>>;
+  /** The transaction the calling code runs in, if there is one. */
+  current(): Transaction<Client> | undefined;
+  /** The transaction the calling code runs in. Throws `transaction_required` outside of one. */
+  required(): Transaction<Client>;
+  /** A client that means the transaction the calling code runs in, and the pool outside of one. Can be kept. */
+  readonly db: Client;
+  /** The same, but it throws `transaction_required` outside of a transaction. */
+  readonly strictDb: Client;
+  /** Calls a function outside of every transaction, and whatever it starts: timers, queues, servers. */
+  exit<T>(work: () => T): T;
+  /** The tree of the scopes that are open now, one line each. */
+  describe(): string;
+}
+
+/**
+ * Makes the transactions of one data source: `createTransactions(pgDriver(pool))`. Several data sources are several of
+ * them, independent of each other.
+ */
+export function createTransactions<Client>(
+  driver: Driver<Client>,
+  options: TransactionsOptions = {},
+): Transactions<Client> {
+  return new TransactionManager(driver, options);
+}
+
+/** Where code runs that is in no transaction; `parent` is what it suspends. */
+class OutsideScope<Client> implements ScopeInTree<Client>, Scope<Client> {
+  readonly transaction = undefined;
+  readonly asTransaction = undefined;
+  readonly client: Client;
+  readonly parent: ScopeInTree<Client> | undefined;
+
+  constructor(client: Client, parent: ScopeInTree<Client> | undefined) {
+    this.client = client;
+    this.parent = parent;
+  }
+}
+
+class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Client> {
+  readonly clock: Clock;
+  readonly driver: Driver<Client>;
+  readonly db: Client;
+  readonly strictDb: Client;
+  readonly #frames = new AsyncLocalStorage<ScopeInTree<Client> | undefined>();
+  readonly #options: TransactionsOptions;
+  readonly #connections: Connections;
+  readonly #open = new Set<TransactionScope<Client>>();
+
+  constructor(driver: Driver<Client>, options: TransactionsOptions) {
+    checkOptions(options.defaults ?? {});
+    this.driver = driver;
+    this.#options = options;
+    this.clock = options.clock ?? systemClock;
+    this.#connections = new Connections(driver, this.clock, options.reserveForNested ?? 0, (cause) =>
+      this.warn(
+        new SettleError('internal', `a connection could not be given back: ${messageOf(cause)}`, { cause }),
+      ),
+    );
+    this.db = ambientClient(
+      driver.outside,
+      () => this.#frames.getStore()?.asTransaction?.client ?? driver.outside,
+    );
+    this.strictDb = ambientClient(driver.outside, () => this.required().client);
+  }
+
+  run<T>(work: Work<T, Client>, options?: JoiningOptions): Promise<T>;
+  run<T>(work: OpenWork<T, Client>, options: OutsideOptions): Promise<T>;
+  run<T>(work: Work<T, Client> | OpenWork<T, Client>, options: ScopeOptions = {}): Promise<T> {
+    return this.#run(this.#frames.getStore(), work as AnyWork<T, Client>, options, new Place(1));
+  }
+
+  wrap<This, Args extends unknown[], T>(
+    work: (this: This, ...args: Args) => T | PromiseLike<T>,
+    options: ScopeOptions = {},
+  ): (this: This, ...args: Args) => Promise<T> {
+    checkOptions(options);
+    const labelled: ScopeOptions = { label: work.name, ...options };
+    const run = (call: () => T | PromiseLike<T>): Promise<T> =>
+      this.#run(this.#frames.getStore(), call, labelled, new Place(2));
+    return function wrapped(this: This, ...args: Args) {
+      return run(() => work.apply(this, args));
+    };
+  }
+
+  async begin(options: JoiningOptions = {}): Promise<OpenTransaction<Client>> {
+    const parent = this.#frames.getStore();
+    checkOptions(options);
+    const kind = participation(options.propagation ?? 'required', parent?.asTransaction !== undefined);
+    if (kind === 'missing') throw missing(labelOf(options, undefined));
+    const scope = this.#scopeFor(
+      kind === 'outside' || kind === 'forbidden' ? 'begin' : kind,
+      parent,
+      options,
+      {
+        label: labelOf(options, undefined),
+        begunAt: new Place(1),
+      },
+    );
+    await this.#enter(scope);
+    return scope;
+  }
+
+  current(): Transaction<Client> | undefined {
+    return this.#frames.getStore()?.asTransaction;
+  }
+
+  required(): Transaction<Client> {
+    const current = this.current();
+    if (current === undefined) throw missing('the ambient client');
+    return current;
+  }
+
+  exit<T>(work: () => T): T {
+    return this.#frames.run(undefined, work);
+  }
+
+  describe(): string {
+    return [...this.#open].flatMap((scope) => scope.describe()).join('\n');
+  }
+
+  context(): ScopeInTree<Client> | undefined {
+    return this.#frames.getStore();
+  }
+
+  runWithin<T>(parent: TransactionScope<Client>, work: Work<T, Client>, options: JoiningOptions): Promise<T> {
+    return this.#run(parent, work as AnyWork<T, Client>, options, new Place(2));
+  }
+
+  async runHook(parent: TransactionScope<Client>, hook: Hook): Promise<unknown> {
+    const label = `${parent.label} before commit`;
+    return await this.#runIn(this.#participant('joined', parent, { label, begunAt: new Place(2) }), hook, {});
+  }
+
+  warn(warning: SettleError): void {
+    const { onWarning } = this.#options;
+    if (onWarning === undefined) process.emitWarning(warning);
+    else onWarning(warning);
+  }
+
+  async #run<T>(
+    parent: ScopeInTree<Client> | undefined,
+    work: AnyWork<T, Client>,
+    options: ScopeOptions,
+    begunAt: Place,
+  ): Promise<T> {
+    checkOptions(options);
+    const setup = { label: labelOf(options, work.name), begunAt };
+    const kind = participation(options.propagation ?? 'required', parent?.asTransaction !== undefined);
+    switch (kind) {
+      case 'begin':
+        return await this.#runWithRetry(parent, work, options, setup);
+      case 'join':
+      case 'savepoint':
+        return await this.#runIn(this.#scopeFor(kind, parent, options, setup), work, options);
+      case 'outside': {
+        const outside = new OutsideScope(this.driver.outside, parent);
+        return await this.#frames.run(outside, work, outside);
+      }
+      case 'missing':
+        throw missing(setup.label);
+      case 'forbidden':
+        throw new SettleError('transaction_forbidden', `${setup.label} must not run in a transaction`, {
+          next: 'Call it outside of the transaction, or use propagation notSupported',
+        });
+    }
+  }
+
+  /** Only who began the transaction can begin it again. */
+  async #runWithRetry<T>(
+    parent: ScopeInTree<Client> | undefined,
+    work: AnyWork<T, Client>,
+    options: ScopeOptions,
+    setup: Setup,
+  ): Promise<T> {
+    const { defaults, random = Math.random } = this.#options;
+    const retry = options.retry ?? defaults?.retry;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#runIn(this.#scopeFor('begin', parent, options, setup), work, options);
+      } catch (error) {
+        const pauseMs = pauseBeforeRetryMs(error, attempt, retry, this.driver.dialect, random);
+        if (pauseMs === undefined || options.signal?.aborted === true) throw error;
+        await new Promise<void>((resolve) => void this.clock.schedule(pauseMs, resolve));
+      }
+    }
+  }
+
+  async #runIn<T>(
+    scope: TransactionScope<Client>,
+    work: AnyWork<T, Client>,
+    options: ScopeOptions,
+  ): Promise<T> {
+    let result: T;
+    try {
+      await this.#enter(scope);
+      result = await scope.outcomeOf(() => this.#frames.run(scope, work, scope));
+    } catch (error) {
+      if (scope.hasEnded || options.rollbackOn?.(error) !== false) throw await scope.failWith(error);
+      await scope.complete();
+      throw error;
+    }
+    await scope.complete(result);
+    return result;
+  }
+
+  /** Waits until it is its turn; a driver that answers at once cannot wait for a connection later. */
+  async #enter(scope: TransactionScope<Client>): Promise<void> {
+    try {
+      if (scope.role === 'nested') await scope.enter();
+      if (scope.role === 'owner' && this.driver.answers === 'at-once') await scope.physical.connect();
+    } catch (error) {
+      throw await scope.failWith(error);
+    }
+  }
+
+  #scopeFor(
+    kind: 'begin' | 'join' | 'savepoint',
+    parent: ScopeInTree<Client> | undefined,
+    options: ScopeOptions,
+    setup: Setup,
+  ): TransactionScope<Client> {
+    const around = parent?.asTransaction;
+    if (kind === 'begin' || around === undefined) return this.#owner(parent, options, setup);
+    around.refuseUnlessActive();
+    refuseConflict(setup.label, options, around.physical);
+    if (kind === 'savepoint' && !this.driver.dialect.savepoints) {
+      throw new SettleError(
+        'savepoints_unsupported',
+        `${setup.label}: ${this.driver.name} has no savepoints`,
+        {
+          next: 'Use propagation required, or requiresNew where it may commit alone',
+        },
+      );
+    }
+    const scope = this.#participant(kind === 'savepoint' ? 'nested' : 'joined', around, setup);
+    const { timeoutMs = Infinity, signal } = options;
+    if (timeoutMs !== Infinity || signal !== undefined) scope.limit(timeoutMs, signal);
+    return scope;
+  }
+
+  #participant(
+    role: 'joined' | 'nested',
+    parent: TransactionScope<Client>,
+    { label, begunAt }: Setup,
+  ): TransactionScope<Client> {
+    const level = role === 'nested' ? new Level(parent.level) : parent.level;
+    return new TransactionScope(this, { label, role, parent, physical: parent.physical, level, begunAt });
+  }
+
+  #owner(
+    parent: ScopeInTree<Client> | undefined,
+    options: ScopeOptions,
+    { label, begunAt }: Setup,
+  ): TransactionScope<Client> {
+    const { defaults = {}, warnAfterMs = warnAfterMsDefault } = this.#options;
+    const { isolation = defaults.isolation, readOnly = false, signal } = options;
+    const { timeoutMs = defaults.timeoutMs ?? timeoutMsDefault } = options;
+    const { acquireTimeoutMs = defaults.acquireTimeoutMs ?? acquireTimeoutMsDefault } = options;
+    const isTimed = (options.timeoutMs ?? defaults.timeoutMs ?? Infinity) !== Infinity;
+    const begin: BeginOptions = {
+      isolation,
+      readOnly,
+      serverTimeoutMs: isTimed ? Math.ceil(timeoutMs) : undefined,
+    };
+    const around = transactionsAround(parent);
+    const holder: Holder = { label, readOnly, depth: around.length, around };
+    const physical = new PhysicalTransaction(label, begin, {
+      driver: this.driver,
+      clock: this.clock,
+      holder,
+      acquire: () => this.#connections.take(holder, acquireTimeoutMs),
+      release: (fate) => this.#connections.give(holder, fate),
+    });
+    const level = new Level(undefined);
+    const scope = new TransactionScope<Client>(this, {
+      label,
+      role: 'owner',
+      parent,
+      physical,
+      level,
+      begunAt,
+    });
+    this.#open.add(scope);
+    scope.limit(timeoutMs, signal, warnAfterMs);
+    return scope;
+  }
+
+  forget(owner: TransactionScope<Client>): void {
+    this.#open.delete(owner);
+  }
+}
+
+interface Setup {
+  readonly label: string;
+  readonly begunAt: Place;
+}
+
+type AnyWork<T, Client> = (
+  t: (TransactionScope<Client> & Scope<Client>) | OutsideScope<Client>,
+) => T | PromiseLike<T>;
+
+const warnAfterMsDefault = 30_000;
+
+/** The transactions that are suspended or open around a scope, each once. */
+function transactionsAround<Client>(parent: ScopeInTree<Client> | undefined): readonly Holder[] {
+  const around = new Set<Holder>();
+  for (let at = parent; at !== undefined; at = at.parent) {
+    const { asTransaction } = at;
+    if (asTransaction !== undefined) around.add(asTransaction.physical.holder);
+  }
+  return [...around];
+}
+
+function refuseConflict(
+  label: string,
+  { isolation, readOnly }: ScopeOptions,
+  { begin, label: owner }: PhysicalTransaction,
+): void {
+  if (isolation !== undefined && isolation !== begin.isolation) {
+    const has = begin.isolation ?? "the database's default";
+    throw conflict(label, `asks for isolation ${isolation}, but ${owner} began with ${has}`);
+  }
+  if (readOnly === false && begin.readOnly)
+    throw conflict(label, `wants to write, but ${owner} began read-only`);
+}
+
+function conflict(label: string, what: string): SettleError {
+  return new SettleError('option_conflict', `${label} ${what}`, {
+    next: 'Say it where the transaction begins, or use propagation requiresNew',
+  });
+}
+
+function missing(label: string): SettleError {
+  return new SettleError('transaction_required', `${label} needs a transaction, and runs in none`, {
+    next: 'Call it inside run()',
+  });
+}
+
+function labelOf({ label }: ScopeOptions, name: string | undefined): string {
+  return label ?? (name === undefined || name === '' ? 'transaction' : name);
+}

@@ -1,0 +1,308 @@
+/**
+ * One transaction on one connection: it takes the connection and begins with the first statement, opens savepoints when
+ * something happens in them, and knows how it ended. It owns neither scopes nor their order (scope.ts, turns.ts).
+ *
+ * - L1 Nothing is sent before the first statement. A transaction without one costs no round trip.
+ * - L2 At most one statement is under way on the connection.
+ * - L3 After a fault (the connection is lost, the server rolled back, a statement committed) no statement is sent: it
+ *   would take effect alone.
+ * - L4 It is committed only if the server says so. No answer is `unknown`, never "rolled back".
+ * - L5 A connection whose state is not known for sure is not given back to the pool.
+ */
+import { messageOf, SettleError } from '../util/errors.ts';
+import { isPromiseLike } from '../util/maybe-promise.ts';
+import type { Clock } from './clock.ts';
+import type { Holder } from './connections.ts';
+import type { BeginOptions } from './dialect.ts';
+import type { Connection, Driver } from './driver.ts';
+import { inTime } from './in-time.ts';
+import { CommitUnknown, UnexpectedRollback } from './errors.ts';
+import type { Level } from './level.ts';
+import { leavesSessionState } from './statements.ts';
+
+/** Milliseconds a statement that was cancelled may take to end, and a COMMIT to be answered. */
+export const cancelGraceMs = 5_000;
+export const commitTimeoutMs = 30_000;
+
+export interface PhysicalPorts {
+  readonly driver: Driver<unknown>;
+  readonly clock: Clock;
+  /** Under which the connection is known to be held. */
+  readonly holder: Holder;
+  /** Takes a connection within the limits of the manager. */
+  acquire(): Promise<Connection>;
+  /** Gives it back. Never throws. */
+  release(fate: 'reuse' | 'discard'): Promise<void>;
+}
+
+type Statement<R> = (connection: Connection) => R;
+
+export class PhysicalTransaction {
+  readonly label: string;
+  readonly begin: BeginOptions;
+  readonly #ports: PhysicalPorts;
+  #connection: Connection | undefined;
+  /** L3 */
+  #fault: SettleError | undefined;
+  #savepoints = 0;
+  /** Who has a statement under way, and who waits for its end. */
+  #running: object | undefined;
+  #whenQuiet: (() => void)[] = [];
+  #mayBeReused = true;
+
+  constructor(label: string, begin: BeginOptions, ports: PhysicalPorts) {
+    this.label = label;
+    this.begin = begin;
+    this.#ports = ports;
+  }
+
+  get holder(): Holder {
+    return this.#ports.holder;
+  }
+
+  get fault(): SettleError | undefined {
+    return this.#fault;
+  }
+
+  get holdsConnection(): boolean {
+    return this.#connection !== undefined;
+  }
+
+  get running(): object | undefined {
+    return this.#running;
+  }
+
+  /** Takes the connection; for drivers that answer at once, before the first statement needs it. */
+  async connect(): Promise<Connection> {
+    if (this.#connection !== undefined) return this.#connection;
+    const connection = await this.#ports.acquire();
+    if (this.#fault !== undefined) {
+      // It was given up while it waited.
+      await this.#ports.release('reuse');
+      throw this.#fault;
+    }
+    this.#connection = connection;
+    return connection;
+  }
+
+  /** Runs one statement in a level whose turn the caller has (L2). */
+  async run<T>(by: object, level: Level, statement: Statement<PromiseLike<T>>, text?: string): Promise<T> {
+    this.#refuseAfterFault();
+    this.#running = by;
+    try {
+      const connection = this.#connection ?? (await this.connect());
+      if (!level.isOpen) await this.#open(level, connection);
+      if (text !== undefined && leavesSessionState(text)) this.#mayBeReused = false;
+      const result = await statement(connection);
+      this.#checkAfter();
+      return result;
+    } catch (error) {
+      throw this.#failed(level, error);
+    } finally {
+      this.#quiet();
+    }
+  }
+
+  /** The same without a promise. */
+  runNow<T>(by: object, level: Level, statement: Statement<T>, text?: string): T {
+    this.#refuseAfterFault();
+    this.#running = by;
+    try {
+      const connection = this.#connection;
+      if (connection === undefined)
+        throw new Error('a driver that answers at once is connected at the beginning');
+      if (!level.isOpen) this.#openNow(level, connection);
+      if (text !== undefined && leavesSessionState(text)) this.#mayBeReused = false;
+      const result = statement(connection);
+      this.#checkAfter();
+      return result;
+    } catch (error) {
+      throw this.#failed(level, error);
+    } finally {
+      this.#quiet();
+    }
+  }
+
+  /** Gives up the savepoint's name; what happened in it is part of its parent. Throws when the server refuses. */
+  async release(level: Level): Promise<void> {
+    if (level.savepoint === undefined || this.#connection === undefined) return;
+    await this.#connection.execute(`release savepoint ${level.savepoint}`);
+  }
+
+  /** Whether the server will refuse to keep what happened in the level; then it has to be rolled back. */
+  hasFailed(): boolean {
+    return this.#connection?.status?.() === 'failed';
+  }
+
+  /** Undoes what happened in the savepoint. When that cannot be done, the whole transaction is at fault. */
+  async rollbackTo(level: Level): Promise<void> {
+    if (level.savepoint === undefined || this.#connection === undefined || this.#fault !== undefined) return;
+    try {
+      await this.#connection.execute(`rollback to savepoint ${level.savepoint}`);
+      await this.#connection.execute(`release savepoint ${level.savepoint}`);
+    } catch (error) {
+      this.#fault ??= aborted(this.label, 'its savepoint could not be rolled back', error);
+    }
+  }
+
+  /**
+   * L4. Resolves when it is committed. Throws `UnexpectedRollback` when the server rolled back instead, `CommitUnknown`
+   * when nobody knows, and the server's error when it refused. In each case the connection is given back.
+   */
+  async commit(level: Level): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    let tag: string | undefined;
+    try {
+      const answer = connection.execute('commit');
+      const late = (): Error => new Error(`no answer within ${commitTimeoutMs} ms`);
+      tag = isPromiseLike(answer) ? await inTime(answer, commitTimeoutMs, this.#ports.clock, late) : answer;
+    } catch (error) {
+      const { kind } = this.#ports.driver.dialect.failureOf(error);
+      if (kind === 'connection-lost' || kind === 'unclear') {
+        await this.#giveBack('discard');
+        throw new CommitUnknown(this.label, error);
+      }
+      // SQLite leaves a transaction open whose COMMIT it refused.
+      await this.rollback();
+      throw error;
+    }
+    const isOpenStill = connection.status?.() !== undefined && connection.status() !== 'none';
+    await this.#giveBack(isOpenStill ? 'discard' : 'reuse');
+    // PostgreSQL answers so to the COMMIT of a transaction in which a statement failed.
+    if (tag === 'ROLLBACK')
+      throw new UnexpectedRollback(this.label, level.firstFailure?.error ?? serverRolledBack);
+  }
+
+  /** Waits for the statement under way, cancelling it where asked, then rolls everything back. Never throws. */
+  async rollback(): Promise<void> {
+    const connection = this.#connection;
+    // One that is waited for still goes back as soon as it comes.
+    this.#fault ??= connection === undefined ? aborted(this.label, 'it has ended', undefined) : undefined;
+    if (connection === undefined) return;
+    if (this.#fault?.code === 'connection_lost') return await this.#giveBack('discard');
+    try {
+      await connection.execute('rollback');
+    } catch {
+      // What is not committed is rolled back with its connection.
+      return await this.#giveBack('discard');
+    }
+    await this.#giveBack('reuse');
+  }
+
+  /**
+   * Resolves when none of those `whose` statements is under way: cancels it on the server, and gives the connection up when
+   * even that does not end it.
+   */
+  async quieten(whose: (by: object) => boolean): Promise<void> {
+    if (this.#running === undefined || !whose(this.#running)) return;
+    if (this.#connection === undefined) {
+      // It waits for one.
+      this.#fault ??= aborted(this.label, 'it was ended before it had a connection', undefined);
+      return;
+    }
+    const quiet = new Promise<void>((resolve) => void this.#whenQuiet.push(resolve));
+    // Whether it was heard shows in the statement.
+    this.#connection.cancel?.().catch(() => {});
+    try {
+      const late = (): Error => new Error(`it goes on after ${cancelGraceMs} ms`);
+      await inTime(quiet, cancelGraceMs, this.#ports.clock, late);
+    } catch (error) {
+      this.#fault ??= aborted(this.label, 'its statement could not be cancelled', error);
+      await this.#giveBack('discard');
+    }
+  }
+
+  async #open(level: Level, connection: Connection): Promise<void> {
+    for (const { at, sql } of this.#toOpen(level)) {
+      for (const message of sql) await connection.execute(message);
+      at.isOpen = true;
+    }
+  }
+
+  #openNow(level: Level, connection: Connection): void {
+    for (const { at, sql } of this.#toOpen(level)) {
+      for (const message of sql) mustBeNow(connection.execute(message));
+      at.isOpen = true;
+    }
+  }
+
+  /** From the outermost level that is not open yet. A parent's turn is held by its child, so nobody else opens it. */
+  #toOpen(level: Level): { readonly at: Level; readonly sql: readonly string[] }[] {
+    if (level.isOpen) return [];
+    if (level.parent === undefined) return [{ at: level, sql: this.#ports.driver.dialect.begin(this.begin) }];
+    const before = this.#toOpen(level.parent);
+    level.savepoint = `settle_${++this.#savepoints}`;
+    return [...before, { at: level, sql: [`savepoint ${level.savepoint}`] }];
+  }
+
+  #refuseAfterFault(): void {
+    if (this.#fault === undefined) return;
+    throw aborted(this.label, 'no statement can be part of it any more', this.#fault);
+  }
+
+  /** DDL on MySQL commits, and so does a COMMIT that somebody hid from us. */
+  #checkAfter(): void {
+    if (this.#connection?.status?.() !== 'none') return;
+    this.#fault = new SettleError(
+      'implicit_commit',
+      `${this.label}: a statement ended the transaction; what came before it is committed`,
+      { next: 'Run DDL and transaction statements outside of transactions' },
+    );
+    throw this.#fault;
+  }
+
+  #failed(level: Level, error: unknown): unknown {
+    level.firstFailure ??= { error };
+    if (error === this.#fault) return error;
+    const { kind, endsTransaction } = this.#ports.driver.dialect.failureOf(error);
+    if (kind === 'connection-lost') {
+      this.#fault ??= new SettleError('connection_lost', `${this.label}: ${messageOf(error)}`, {
+        cause: error,
+        next: 'Run the transaction again: nothing of it is committed',
+      });
+      return this.#fault;
+    }
+    // An error, and no transaction any more: the server rolled back all of it.
+    if (endsTransaction || this.#connection?.status?.() === 'none') {
+      this.#fault ??= aborted(this.label, messageOf(error), error);
+    }
+    // Without its BEGIN, or the savepoint, nothing after it would be where it belongs.
+    if (!level.isOpen) this.#fault ??= aborted(this.label, messageOf(error), error);
+    return error;
+  }
+
+  #quiet(): void {
+    this.#running = undefined;
+    for (const resolve of this.#whenQuiet.splice(0)) resolve();
+  }
+
+  /** L5 */
+  async #giveBack(fate: 'reuse' | 'discard'): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    this.#connection = undefined;
+    let how: 'reuse' | 'discard' = this.#mayBeReused ? fate : 'discard';
+    try {
+      if (how === 'reuse') {
+        for (const sql of this.#ports.driver.dialect.reset?.(this.begin) ?? []) await connection.execute(sql);
+      }
+    } catch {
+      how = 'discard';
+    }
+    await this.#ports.release(how);
+  }
+}
+
+const serverRolledBack = new Error('the server answered ROLLBACK to COMMIT');
+
+function aborted(label: string, why: string, cause: unknown): SettleError {
+  return new SettleError('transaction_aborted', `${label}: ${why}`, {
+    cause,
+    next: 'Run the transaction again from its beginning',
+  });
+}
+
+function mustBeNow(value: unknown): void {
+  if (isPromiseLike(value)) throw new Error('a driver that answers at once gave a promise');
+}

@@ -1,0 +1,551 @@
+/**
+ * One scope: what one call of `run` does within a transaction, from its beginning to its end. It owns its own life and the
+ * order of ending; the connection is the physical transaction's, turns and savepoints the level's.
+ *
+ * - S1 A scope that has ended takes no statement, no hook and no further scope: `scope_ended`, with the place it began.
+ * - S2 A scope ends after everything it began has ended. What it began and did not await is waited for; what that goes on
+ *   to do comes too late, and makes the level roll back: half of something un-awaited is never committed.
+ * - S3 A scope that fails ends every scope within it first.
+ * - S4 A joined scope that fails marks its level: the level's owner cannot commit any more, whoever caught the failure.
+ * - S5 Hooks that run after the end run outside of every transaction, and before the caller goes on.
+ */
+import { messageOf, SettleError } from '../util/errors.ts';
+import type { Clock } from './clock.ts';
+import type { Connection, Driver } from './driver.ts';
+import { CommitUnknown, PostCommitError, UnexpectedRollback } from './errors.ts';
+import type { CompletionHook, CompletionStatus, Hook, Hooks } from './hooks.ts';
+import type { Level } from './level.ts';
+import type { PhysicalTransaction } from './physical.ts';
+import type { Place } from './place.ts';
+import { refuseTransactionControl } from './statements.ts';
+import type { JoiningOptions, OpenTransaction, Transaction } from './transaction.ts';
+
+/** What a scope needs of the manager that made it. */
+export interface ScopeHost<Client> {
+  readonly clock: Clock;
+  readonly driver: Driver<Client>;
+  /** The scope the calling code runs in, whatever its transaction. */
+  context(): ScopeInTree<Client> | undefined;
+  /** Runs a scope within this one. */
+  runWithin<T>(
+    parent: TransactionScope<Client>,
+    work: (t: Transaction<Client>) => T | PromiseLike<T>,
+    options: JoiningOptions,
+  ): Promise<T>;
+  runHook(parent: TransactionScope<Client>, hook: Hook): Promise<unknown>;
+  exit<T>(work: () => T): T;
+  /** Its owner has ended. */
+  forget(owner: TransactionScope<Client>): void;
+  /** Tells what reaches no caller. */
+  warn(warning: SettleError): void;
+}
+
+/** A scope with or without a transaction, as the context of the code in it. */
+export interface ScopeInTree<Client> {
+  readonly parent: ScopeInTree<Client> | undefined;
+  readonly asTransaction: TransactionScope<Client> | undefined;
+}
+
+type State =
+  | { readonly kind: 'active' }
+  /** The function has returned; what it began is waited for. */
+  | { readonly kind: 'closing' }
+  | { readonly kind: 'ended'; readonly reason: Ended };
+
+type Ended = { readonly kind: 'completed' } | { readonly kind: 'failed'; readonly error: unknown };
+
+export interface ScopeSetup<Client> {
+  readonly label: string;
+  readonly role: Transaction<Client>['role'];
+  readonly parent: ScopeInTree<Client> | undefined;
+  readonly physical: PhysicalTransaction;
+  readonly level: Level;
+  readonly begunAt: Place;
+}
+
+export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeInTree<Client> {
+  readonly label: string;
+  readonly role: Transaction<Client>['role'];
+  readonly parent: ScopeInTree<Client> | undefined;
+  readonly physical: PhysicalTransaction;
+  readonly level: Level;
+  readonly #host: ScopeHost<Client>;
+  readonly #begunAt: Place;
+  readonly #beganAtMs: number;
+  #state: State = { kind: 'active' };
+  #children: Set<TransactionScope<Client>> | undefined;
+  #statements = 0;
+  #whenIdle: (() => void) | undefined;
+  /** A nested scope has the turn of its parent's level while it lives. */
+  #holdsTurn = false;
+  #client: Client | undefined;
+  #forgetLimits: (() => void)[] = [];
+  #rejectRun: ((error: unknown) => void) | undefined;
+  #rollingBack: Promise<void> | undefined;
+
+  constructor(host: ScopeHost<Client>, setup: ScopeSetup<Client>) {
+    this.#host = host;
+    this.label = setup.label;
+    this.role = setup.role;
+    this.parent = setup.parent;
+    this.physical = setup.physical;
+    this.level = setup.level;
+    this.#begunAt = setup.begunAt;
+    this.#beganAtMs = host.clock.now();
+    if (setup.role !== 'owner') this.#siblings()?.add(this);
+  }
+
+  get transaction(): Transaction<Client> {
+    return this;
+  }
+
+  get asTransaction(): TransactionScope<Client> {
+    return this;
+  }
+
+  get isActive(): boolean {
+    return this.#state.kind === 'active';
+  }
+
+  get hasEnded(): boolean {
+    return this.#state.kind === 'ended';
+  }
+
+  get isRollbackOnly(): boolean {
+    return this.level.rollbackOnly !== undefined || this.physical.fault !== undefined;
+  }
+
+  get client(): Client {
+    this.#innermost().refuseUnlessActive();
+    this.#client ??= this.#makeClient();
+    return this.#client;
+  }
+
+  setRollbackOnly(reason?: unknown): void {
+    this.#innermost().refuseUnlessActive();
+    if (this.role === 'joined') {
+      const cause = reason ?? new Error(`${this.label} called setRollbackOnly()`);
+      this.level.mark({ kind: 'failed', cause });
+    } else this.level.mark({ kind: 'asked' });
+  }
+
+  onBeforeCommit(hook: Hook): void {
+    this.#hooks.beforeCommit(hook);
+  }
+
+  onAfterCommit(hook: Hook): void {
+    this.#hooks.after('committed', hook);
+  }
+
+  onAfterRollback(hook: Hook): void {
+    this.#hooks.after('rolled-back', hook);
+  }
+
+  onCompletion(hook: CompletionHook): void {
+    this.#hooks.after('any', hook);
+  }
+
+  run<T>(work: (t: Transaction<Client>) => T | PromiseLike<T>, options: JoiningOptions = {}): Promise<T> {
+    return this.#host.runWithin(this.#innermost(), work, options);
+  }
+
+  /** Fails the scope when the time is up, or the signal aborts; before that, tells of one that is open for long. */
+  limit(timeoutMs: number, signal: AbortSignal | undefined, warnAfterMs = Infinity): void {
+    const end = (): void => void this.abort(this.#timeout(timeoutMs));
+    if (warnAfterMs < timeoutMs) {
+      const warn = (): void => {
+        this.#host.warn(this.#openForLong(warnAfterMs));
+        this.#forgetLimits.push(this.#host.clock.schedule(timeoutMs - warnAfterMs, end));
+      };
+      this.#forgetLimits.push(this.#host.clock.schedule(warnAfterMs, warn));
+    } else if (timeoutMs !== Infinity) this.#forgetLimits.push(this.#host.clock.schedule(timeoutMs, end));
+    if (signal === undefined) return;
+    const onAbort = (): void => void this.abort(this.#cancelled(signal));
+    if (signal.aborted) onAbort();
+    else {
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#forgetLimits.push(() => signal.removeEventListener('abort', onAbort));
+    }
+  }
+
+  /** Waits for the turn of its parent's level: siblings with savepoints come one after the other. */
+  async enter(): Promise<void> {
+    const { parent } = this.level;
+    if (parent === undefined) return;
+    if (!parent.turns.tryTake()) await parent.turns.take();
+    if (this.#state.kind === 'ended') {
+      parent.turns.give();
+      throw this.#endedError();
+    }
+    this.#holdsTurn = true;
+    const { rollbackOnly, firstFailure } = parent;
+    if (rollbackOnly !== undefined || this.physical.fault !== undefined || this.physical.hasFailed()) {
+      const cause =
+        this.physical.fault ?? (rollbackOnly === undefined ? firstFailure?.error : causeOf(rollbackOnly));
+      const error = new UnexpectedRollback(this.label, cause);
+      await this.#rollBack(error);
+      throw error;
+    }
+  }
+
+  /** What the function of the scope comes to, or why the scope was ended while it ran. */
+  async outcomeOf<T>(work: () => T | PromiseLike<T>): Promise<T> {
+    await this.#throwIfAborted();
+    return await new Promise<T>((resolve, reject) => {
+      this.#rejectRun = reject;
+      Promise.resolve(work()).then(resolve, reject);
+    });
+  }
+
+  /** Throws `scope_ended` (S1). */
+  refuseUnlessActive(): void {
+    if (this.#state.kind === 'active') return;
+    // S2: what was not awaited goes on, and would be done in half.
+    const error = this.#endedError();
+    if (this.#state.kind === 'closing') this.level.mark({ kind: 'failed', cause: error });
+    throw error;
+  }
+
+  /** Ends it well. Throws when it cannot be: then everything is rolled back, unless the error says otherwise. */
+  async complete(result?: unknown): Promise<void> {
+    await this.#throwIfAborted();
+    this.refuseUnlessActive();
+    this.#state = { kind: 'closing' };
+    if (this.#isBusy) await this.#drained();
+    await this.#throwIfAborted();
+    switch (this.role) {
+      case 'joined':
+        return this.#end({ kind: 'completed' });
+      case 'nested':
+        return await this.#completeNested();
+      case 'owner':
+        return await this.#completeOwner(result);
+    }
+  }
+
+  /** Ends it badly, on its own account: an error left its function. Gives back what the caller is to get. */
+  async failWith(error: unknown): Promise<unknown> {
+    await this.#rollBack(error);
+    // Ended from outside before that, it says why.
+    return this.#state.kind === 'ended' && this.#state.reason.kind === 'failed'
+      ? this.#state.reason.error
+      : error;
+  }
+
+  /** Ends it from outside, with its function still running. Resolves when nothing of it can happen any more. */
+  async abort(error: SettleError): Promise<void> {
+    if (this.#state.kind === 'ended') return await this.#rollingBack;
+    await this.#rollBack(error);
+    this.#rejectRun?.(error);
+  }
+
+  async done(): Promise<void> {
+    this.refuseUnlessActive();
+    await this.complete();
+  }
+
+  async fail(reason?: unknown): Promise<void> {
+    if (this.#state.kind === 'ended') return await this.#rollingBack;
+    await this.#rollBack(reason ?? new Error(`${this.label} was ended without done()`));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.fail();
+  }
+
+  /** Whether this scope lies in the other one, or is it. */
+  isWithin(other: unknown): boolean {
+    return this === other || (this.parent?.asTransaction?.isWithin(other) ?? false);
+  }
+
+  /** One line for each scope of the tree below. */
+  describe(depth = 0): string[] {
+    const ageMs = Math.round(this.#host.clock.now() - this.#beganAtMs);
+    const what = [`${this.label} (${this.role}, ${this.#state.kind}`, `${ageMs} ms`];
+    if (this.role === 'owner')
+      what.push(this.physical.holdsConnection ? 'has a connection' : 'has no connection');
+    if (this.physical.running === this) what.push('a statement runs');
+    if (this.isRollbackOnly) what.push('rollback only');
+    const line = `${'  '.repeat(depth)}${what.join(', ')}) begun ${this.#begunAt.toString()}`;
+    return [line, ...[...(this.#children ?? [])].flatMap((child) => child.describe(depth + 1))];
+  }
+
+  /** Runs a statement of the handle of this scope, as part of the innermost scope that calls it. */
+  async #statement<T>(
+    statement: (connection: Connection) => PromiseLike<T>,
+    text: string | undefined,
+  ): Promise<T> {
+    this.refuseUnlessActive();
+    if (text !== undefined) refuseTransactionControl(text, this.label);
+    const { turns } = this.level;
+    this.#statements++;
+    try {
+      if (!turns.tryTake()) await turns.take();
+      try {
+        if (this.#state.kind === 'ended') throw this.#endedError();
+        return await this.physical.run(this, this.level, statement, text);
+      } finally {
+        turns.give();
+      }
+    } finally {
+      this.#statements--;
+      this.#tellIfIdle();
+    }
+  }
+
+  #statementNow<T>(statement: (connection: Connection) => T, text: string | undefined): T {
+    this.refuseUnlessActive();
+    if (text !== undefined) refuseTransactionControl(text, this.label);
+    const { turns } = this.level;
+    if (!turns.tryTake()) {
+      throw new SettleError('scope_busy', `${this.label}: a nested scope of it is open`, {
+        next: 'Await the nested scope first: this driver answers at once, so its statements cannot wait',
+      });
+    }
+    try {
+      return this.physical.runNow(this, this.level, statement, text);
+    } finally {
+      turns.give();
+    }
+  }
+
+  #makeClient(): Client {
+    return this.#host.driver.client({
+      run: (statement, text) => this.#innermost().#statement(statement, text),
+      runNow: (statement, text) => this.#innermost().#statementNow(statement, text),
+      nested: (work) => this.run((t) => work(t.client), { propagation: 'nested' }),
+    });
+  }
+
+  /**
+   * The innermost active scope of this transaction that the calling code runs in, if that lies within this scope; else this
+   * scope. A nested scope has the turn: a statement made within it with an outer handle would wait for it for ever.
+   */
+  #innermost(): TransactionScope<Client> {
+    let found: TransactionScope<Client> | undefined;
+    for (let at = this.#host.context(); at !== undefined; at = at.parent) {
+      if (at === this) return found ?? this;
+      const scope = at.asTransaction;
+      if (found === undefined && scope?.physical === this.physical && scope.isActive) found = scope;
+    }
+    return this;
+  }
+
+  get #hooks(): Hooks {
+    // While hooks run before the commit, only their own scopes are active.
+    const scope = this.isActive ? this : this.#innermost();
+    scope.refuseUnlessActive();
+    return scope.level.hooks;
+  }
+
+  get #isBusy(): boolean {
+    return this.#statements > 0 || (this.#children?.size ?? 0) > 0;
+  }
+
+  /** S2 */
+  async #drained(): Promise<void> {
+    while (this.#isBusy && !this.hasEnded) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+      // What goes on after that which was not awaited shows itself now, and is refused.
+      await this.#host.clock.turn();
+    }
+  }
+
+  #tellIfIdle(): void {
+    if (this.#whenIdle === undefined || (this.#isBusy && !this.hasEnded)) return;
+    this.#whenIdle();
+    this.#whenIdle = undefined;
+  }
+
+  /** It may have been ended from outside at any moment that something was awaited. */
+  async #throwIfAborted(): Promise<void> {
+    if (this.#state.kind !== 'ended' || this.#state.reason.kind === 'completed') return;
+    const { error } = this.#state.reason;
+    await this.#rollingBack;
+    throw error;
+  }
+
+  async #completeNested(): Promise<void> {
+    const surprise = this.#surprise();
+    const { parent, hooks } = this.level;
+    if (surprise !== undefined || this.level.rollbackOnly !== undefined) {
+      await this.#rollBack(surprise);
+      if (surprise !== undefined) throw surprise;
+      return;
+    }
+    try {
+      await this.physical.release(this.level);
+    } catch (error) {
+      const why = new UnexpectedRollback(this.label, this.level.firstFailure?.error ?? error);
+      await this.#rollBack(why);
+      throw why;
+    }
+    parent?.hooks.adopt(hooks);
+    this.#end({ kind: 'completed' });
+  }
+
+  async #completeOwner(result: unknown): Promise<void> {
+    try {
+      await this.level.hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
+    } catch (error) {
+      await this.#rollBack(error);
+      throw error;
+    }
+    await this.#throwIfAborted();
+    const surprise = this.#surprise();
+    if (surprise !== undefined || this.level.rollbackOnly !== undefined) {
+      await this.#rollBack(surprise);
+      if (surprise !== undefined) throw surprise;
+      return;
+    }
+    // From here on the server decides: no deadline of ours may end it any more.
+    this.#forget();
+    try {
+      await this.physical.commit(this.level);
+    } catch (error) {
+      this.#end({ kind: 'failed', error });
+      await this.#runAfterHooks(error instanceof CommitUnknown ? 'unknown' : 'rolled-back');
+      throw error;
+    }
+    this.#end({ kind: 'completed' });
+    if (!this.level.hooks.hasAfter) return;
+    const errors = await this.#host.exit(() => this.level.hooks.runAfter('committed'));
+    if (errors.length > 0) throw new PostCommitError(this.label, errors, result);
+  }
+
+  /** Why a level whose function returned has to be rolled back, where nobody asked for that. */
+  #surprise(): SettleError | undefined {
+    const { fault } = this.physical;
+    if (fault?.code === 'implicit_commit') return fault;
+    if (fault !== undefined) return new UnexpectedRollback(this.label, fault);
+    const { rollbackOnly, firstFailure } = this.level;
+    if (rollbackOnly?.kind === 'failed') return new UnexpectedRollback(this.label, rollbackOnly.cause);
+    if (!this.physical.hasFailed()) return undefined;
+    return new UnexpectedRollback(this.label, firstFailure?.error ?? new Error('a statement failed'));
+  }
+
+  #rollBack(error: unknown): Promise<void> {
+    this.#rollingBack ??= this.#rollBackOnce(error);
+    return this.#rollingBack;
+  }
+
+  async #rollBackOnce(error: unknown): Promise<void> {
+    this.#state = { kind: 'ended', reason: { kind: 'failed', error } };
+    this.#tellIfIdle();
+    // S3. First all are told, so that none of them begins anything while others end.
+    const ends = [...(this.#children ?? [])].map((child) => child.abort(child.#becauseOf(this, error)));
+    for (const end of ends) await end;
+    await this.physical.quieten((by) => by instanceof TransactionScope && by.isWithin(this));
+    switch (this.role) {
+      case 'joined':
+        this.level.mark({ kind: 'failed', cause: error });
+        return this.#end({ kind: 'failed', error });
+      case 'nested': {
+        await this.physical.rollbackTo(this.level);
+        const { fault } = this.physical;
+        if (fault !== undefined) this.level.parent?.mark({ kind: 'failed', cause: fault });
+        this.#end({ kind: 'failed', error });
+        break;
+      }
+      case 'owner':
+        await this.physical.rollback();
+        this.#end({ kind: 'failed', error });
+        break;
+    }
+    await this.#runAfterHooks(this.physical.fault?.code === 'implicit_commit' ? 'unknown' : 'rolled-back');
+  }
+
+  /** Hooks that fail after a rollback must not hide why there was one. */
+  async #runAfterHooks(status: CompletionStatus): Promise<void> {
+    if (!this.level.hooks.hasAfter) return;
+    const errors = await this.#host.exit(() => this.level.hooks.runAfter(status));
+    for (const cause of errors) {
+      this.#host.warn(
+        new SettleError('hook_failed', `${this.label} (${status}): a hook failed: ${messageOf(cause)}`, {
+          cause,
+          next: 'Catch what can fail inside the hook',
+        }),
+      );
+    }
+  }
+
+  #end(reason: Ended): void {
+    this.#state = { kind: 'ended', reason };
+    this.#forget();
+    this.#client = undefined;
+    if (this.#holdsTurn) {
+      this.#holdsTurn = false;
+      this.level.parent?.turns.give();
+    }
+    if (this.role === 'owner') return this.#host.forget(this);
+    const around = this.parent?.asTransaction;
+    if (around === undefined) return;
+    around.#children?.delete(this);
+    around.#tellIfIdle();
+  }
+
+  #forget(): void {
+    for (const forget of this.#forgetLimits.splice(0)) forget();
+  }
+
+  #siblings(): Set<TransactionScope<Client>> | undefined {
+    const around = this.parent?.asTransaction;
+    if (around === undefined) return undefined;
+    around.#children ??= new Set();
+    return around.#children;
+  }
+
+  #endedError(): SettleError {
+    const state = this.#state;
+    const how =
+      state.kind === 'closing' ? 'is ending' : state.kind === 'active' ? 'goes on' : endOf(state.reason);
+    return new SettleError('scope_ended', `${this.label} ${how}; it was begun ${this.#begunAt.toString()}`, {
+      ...(state.kind === 'ended' && state.reason.kind === 'failed' && { cause: state.reason.error }),
+      next: 'Await everything inside the function of the scope, or start it with exit() to have it run outside',
+    });
+  }
+
+  #becauseOf(parent: TransactionScope<Client>, cause: unknown): SettleError {
+    return new SettleError(
+      'scope_ended',
+      `${this.label} was ended, because ${parent.label} around it failed`,
+      {
+        cause,
+        next: 'Await what runs inside a scope before leaving it: Promise.allSettled instead of Promise.all',
+      },
+    );
+  }
+
+  #openForLong(ms: number): SettleError {
+    return new SettleError(
+      'transaction_timeout',
+      `${this.label} is open for ${ms} ms:\n${this.describe().join('\n')}`,
+      {
+        next: 'End it, or do its slow part outside of the transaction',
+      },
+    );
+  }
+
+  #timeout(timeoutMs: number): SettleError {
+    return new SettleError('transaction_timeout', `${this.label} took longer than ${timeoutMs} ms`, {
+      next: 'Do less in one transaction, or raise timeoutMs',
+    });
+  }
+
+  #cancelled(signal: AbortSignal): SettleError {
+    return new SettleError('transaction_cancelled', `${this.label} was cancelled by its signal`, {
+      cause: signal.reason,
+      next: 'Nothing: it was rolled back',
+    });
+  }
+}
+
+function causeOf(reason: Level['rollbackOnly']): unknown {
+  return reason?.kind === 'failed' ? reason.cause : new Error('setRollbackOnly() was called');
+}
+
+function endOf(reason: Ended): string {
+  return reason.kind === 'completed' ? 'has ended' : `has failed: ${messageOf(reason.error)}`;
+}
