@@ -49,6 +49,7 @@ export class PhysicalTransaction {
   #running: object | undefined;
   #whenQuiet: (() => void)[] = [];
   #mayBeReused = true;
+  #hasBegun = false;
 
   constructor(label: string, begin: BeginOptions, ports: PhysicalPorts) {
     this.label = label;
@@ -152,6 +153,7 @@ export class PhysicalTransaction {
   async commit(level: Level): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;
+    if (!this.#hasBegun) return await this.#giveBack('reuse');
     let tag: string | undefined;
     try {
       const answer = connection.execute('commit');
@@ -177,9 +179,12 @@ export class PhysicalTransaction {
   /** Waits for the statement under way, cancelling it where asked, then rolls everything back. Never throws. */
   async rollback(): Promise<void> {
     const connection = this.#connection;
-    // One that is waited for still goes back as soon as it comes.
-    this.#fault ??= connection === undefined ? aborted(this.label, 'it has ended', undefined) : undefined;
-    if (connection === undefined) return;
+    if (connection === undefined) {
+      // One that is waited for still goes back as soon as it comes.
+      this.#fault ??= endedEarly(this.label);
+      return;
+    }
+    if (!this.#hasBegun) return await this.#giveBack(this.#fault === undefined ? 'reuse' : 'discard');
     if (this.#fault?.code === 'connection_lost') return await this.#giveBack('discard');
     try {
       await connection.execute('rollback');
@@ -198,7 +203,7 @@ export class PhysicalTransaction {
     if (this.#running === undefined || !whose(this.#running)) return;
     if (this.#connection === undefined) {
       // It waits for one.
-      this.#fault ??= aborted(this.label, 'it was ended before it had a connection', undefined);
+      this.#fault ??= endedEarly(this.label);
       return;
     }
     const quiet = new Promise<void>((resolve) => void this.#whenQuiet.push(resolve));
@@ -217,6 +222,7 @@ export class PhysicalTransaction {
     for (const { at, sql } of this.#toOpen(level)) {
       for (const message of sql) await connection.execute(message);
       at.isOpen = true;
+      this.#hasBegun = true;
     }
   }
 
@@ -224,6 +230,7 @@ export class PhysicalTransaction {
     for (const { at, sql } of this.#toOpen(level)) {
       for (const message of sql) mustBeNow(connection.execute(message));
       at.isOpen = true;
+      this.#hasBegun = true;
     }
   }
 
@@ -295,6 +302,12 @@ export class PhysicalTransaction {
 }
 
 const serverRolledBack = new Error('the server answered ROLLBACK to COMMIT');
+
+function endedEarly(label: string): SettleError {
+  return new SettleError('scope_ended', `${label} was ended before it had a connection`, {
+    next: 'Await everything inside the function of the scope',
+  });
+}
 
 function aborted(label: string, why: string, cause: unknown): SettleError {
   return new SettleError('transaction_aborted', `${label}: ${why}`, {

@@ -1,0 +1,21 @@
+import { DatabaseSync } from 'node:sqlite';
+import { nodeSqliteDriver } from '../../lib/src/local/adapters/node-sqlite.ts';
+import { localContract } from './contract.ts';
+import { sqliteNotes } from './databases.ts';
+
+localContract({
+  name: 'node:sqlite',
+  database: sqliteNotes(),
+  async open() {
+    const db = new DatabaseSync(this.database.url);
+    db.exec('pragma busy_timeout = 0');
+    return { driver: nodeSqliteDriver(db), close: () => Promise.resolve(db.close()) };
+  },
+  insert: (client, value) => client.prepare('insert into note values (?)').run(value),
+  values: (client) =>
+    client
+      .prepare('select value from note order by value')
+      .all()
+      .map((row) => String(row['value'])),
+  raw: (client, sql) => client.exec(sql),
+});

@@ -1,0 +1,21 @@
+import { Pool } from 'pg';
+import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
+import { localContract } from './contract.ts';
+import { postgresNotes } from './databases.ts';
+
+localContract({
+  name: 'pg',
+  database: postgresNotes(),
+  async open(connectionsMax) {
+    const pool = new Pool({ connectionString: this.database.url, max: connectionsMax });
+    // An idle connection that breaks is the pool's affair.
+    pool.on('error', () => {});
+    return { driver: pgDriver(pool), close: () => pool.end() };
+  },
+  insert: (client, value) => client.query('insert into note values ($1)', [value]),
+  async values(client) {
+    const { rows } = await client.query<{ value: string }>('select value from note order by value');
+    return rows.map(({ value }) => value);
+  },
+  raw: (client, sql) => client.query(sql),
+});
