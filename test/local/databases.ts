@@ -70,12 +70,6 @@ export function mariadbNotes(): NoteDatabase {
     },
     (made) => made.end(),
   );
-  const others = async (connection: Connection): Promise<RowDataPacket[]> => {
-    const [rows] = await connection.query<RowDataPacket[]>(
-      `select id, info from information_schema.processlist where db = database() and id <> connection_id()`,
-    );
-    return rows;
-  };
   return {
     kind: 'mariadb',
     get url() {
@@ -87,11 +81,18 @@ export function mariadbNotes(): NoteDatabase {
     },
     clear: async () => void (await client().query('delete from note')),
     async killConnections() {
-      for (const { id } of await others(client())) await client().query(`kill ${String(id)}`);
+      for (const { id } of await othersOf(client())) await client().query(`kill ${String(id)}`);
     },
-    busyConnections: async () => (await others(client())).filter(({ info }) => info !== null).length,
+    busyConnections: async () => (await othersOf(client())).filter(({ info }) => info !== null).length,
     slowSql: 'select sleep(10)',
   };
+}
+
+async function othersOf(connection: Connection): Promise<RowDataPacket[]> {
+  const [rows] = await connection.query<RowDataPacket[]>(
+    'select id, info from information_schema.processlist where db = database() and id <> connection_id()',
+  );
+  return rows;
 }
 
 /** Registers the hooks; call it at the top of a file. */

@@ -6,8 +6,8 @@ import { sqliteNotes } from './databases.ts';
 localContract({
   name: 'node:sqlite',
   database: sqliteNotes(),
-  async open() {
-    const db = new DatabaseSync(this.database.url);
+  async open(_, url) {
+    const db = new DatabaseSync(url);
     db.exec('pragma busy_timeout = 0');
     return { driver: nodeSqliteDriver(db), close: () => Promise.resolve(db.close()) };
   },

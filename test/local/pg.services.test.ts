@@ -6,8 +6,8 @@ import { postgresNotes } from './databases.ts';
 localContract({
   name: 'pg',
   database: postgresNotes(),
-  async open(connectionsMax) {
-    const pool = new Pool({ connectionString: this.database.url, max: connectionsMax });
+  async open(connectionsMax, url) {
+    const pool = new Pool({ connectionString: url, max: connectionsMax });
     // An idle connection that breaks is the pool's affair.
     pool.on('error', () => {});
     return { driver: pgDriver(pool), close: () => pool.end() };

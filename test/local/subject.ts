@@ -6,8 +6,11 @@ export interface Subject<Client> {
   /** `pg`, `Drizzle over pg`. */
   readonly name: string;
   readonly database: NoteDatabase;
-  /** A driver over a pool of that many connections. Those that have only one connection ignore it. */
-  open(connectionsMax: number): Promise<OpenDriver<Client>>;
+  /**
+   * A driver over a pool of that many connections to `url`: the database's, or a proxy before it. Those that have only one
+   * connection ignore the number.
+   */
+  open(connectionsMax: number, url: string): Promise<OpenDriver<Client>>;
   /** Adds a row to `note`; fails when the value is there. */
   insert(client: Client, value: string): unknown;
   /** The values that the client sees, in order. */

@@ -1,22 +1,29 @@
 import { afterEach, beforeEach, expect } from 'vitest';
-import type { SettleError } from '../../lib/src/util/errors.ts';
+import { isSettleError, messageOf, type SettleError } from '../../lib/src/util/errors.ts';
 import {
   createTransactions,
   type Transactions,
   type TransactionsOptions,
 } from '../../lib/src/local/manager.ts';
+import type { Driver } from '../../lib/src/local/driver.ts';
 import type { OpenDriver, Subject } from './subject.ts';
 
 /** What a test needs to try one adapter: managers that are closed after it, and short words for what is done with them. */
 export interface World<Client> {
   /** Transactions over a pool of that many connections. Default: 5. */
-  transactions(connectionsMax?: number, options?: TransactionsOptions): Promise<Transactions<Client>>;
+  transactions(connectionsMax?: number, options?: WorldOptions<Client>): Promise<Transactions<Client>>;
   /** Inserts through the ambient client. */
   add(tx: Transactions<Client>, value: string): Promise<void>;
   insert(client: Client, value: string): Promise<void>;
   /** Fails if what is committed is anything else. */
   expectStored(...values: string[]): Promise<void>;
   readonly warnings: SettleError[];
+}
+
+export interface WorldOptions<Client> extends TransactionsOptions {
+  /** Default: the database's own. */
+  readonly url?: string;
+  readonly wrapped?: (driver: Driver<Client>) => Driver<Client>;
 }
 
 export function worldOf<Client>(subject: Subject<Client>): World<Client> {
@@ -32,13 +39,11 @@ export function worldOf<Client>(subject: Subject<Client>): World<Client> {
   const insert = async (client: Client, value: string): Promise<void> =>
     void (await subject.insert(client, value));
   return {
-    async transactions(connectionsMax = 5, options = {}) {
-      const opened = await subject.open(connectionsMax);
+    async transactions(connectionsMax = 5, { url = subject.database.url, wrapped, ...options } = {}) {
+      const opened = await subject.open(connectionsMax, url);
       open.push(opened);
-      return createTransactions(opened.driver, {
-        onWarning: (warning) => warnings.push(warning),
-        ...options,
-      });
+      const driver = wrapped?.(opened.driver) ?? opened.driver;
+      return createTransactions(driver, { onWarning: (warning) => warnings.push(warning), ...options });
     },
     add: (tx, value) => insert(tx.db, value),
     insert,
@@ -58,6 +63,14 @@ export async function thrownBy(promise: Promise<unknown>): Promise<Error & { rea
   if ('value' in outcome) expect.fail(`it came to ${String(outcome.value)} instead of throwing`);
   expect(outcome.error).toBeInstanceOf(Error);
   return outcome.error as Error & { readonly code?: string };
+}
+
+/** How a promise came out, in a form that can be compared: `returns …` or the code or message of the error. */
+export function outcomeOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    (value) => `returns ${String(value)}`,
+    (error: unknown) => (isSettleError(error) ? error.code : messageOf(error)),
+  );
 }
 
 /** Resolves at the end of this turn of the event loop. */
