@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { PostCommitError, UnexpectedRollback } from '../../lib/src/local/errors.ts';
 import type { Subject } from './subject.ts';
-import { outcomeOf, thrownBy, turn, worldOf } from './world.ts';
+import { barrierOf, outcomeOf, thrownBy, turn, worldOf } from './world.ts';
 
 export function twelveCases<Client>(subject: Subject<Client>): void {
   const { kind } = subject.database;
@@ -42,7 +42,7 @@ export function twelveCases<Client>(subject: Subject<Client>): void {
       });
       // Elsewhere only the statement is undone, and what else was done is there.
       const [outcome, ...stored] = kind === 'postgres' ? ['unexpected_rollback'] : ['returns', 'before'];
-      expect(await outcomeOf(ran)).toMatch(String(outcome));
+      expect(await outcomeOf(ran)).toMatch(outcome);
       expect(failure).toBeInstanceOf(Error);
       await expectStored('taken', ...stored);
     });
@@ -282,14 +282,4 @@ export function twelveCases<Client>(subject: Subject<Client>): void {
       expect(seen).toEqual(['emits', undefined]);
     });
   });
-}
-
-/** Resolves for all once that many have come. */
-function barrierOf(count: number): () => Promise<void> {
-  const all = Promise.withResolvers<undefined>();
-  let missing = count;
-  return async () => {
-    if (--missing === 0) all.resolve(undefined);
-    await all.promise;
-  };
 }

@@ -11,12 +11,15 @@ import type { OpenDriver, Subject } from './subject.ts';
 /** What a test needs to try one adapter: managers that are closed after it, and short words for what is done with them. */
 export interface World<Client> {
   /** Transactions over a pool of that many connections. Default: 5. */
-  transactions(connectionsMax?: number, options?: WorldOptions<Client>): Promise<Transactions<Client>>;
+  readonly transactions: (
+    connectionsMax?: number,
+    options?: WorldOptions<Client>,
+  ) => Promise<Transactions<Client>>;
   /** Inserts through the ambient client. */
-  add(tx: Transactions<Client>, value: string): Promise<void>;
-  insert(client: Client, value: string): Promise<void>;
+  readonly add: (tx: Transactions<Client>, value: string) => Promise<void>;
+  readonly insert: (client: Client, value: string) => Promise<void>;
   /** Fails if what is committed is anything else. */
-  expectStored(...values: string[]): Promise<void>;
+  readonly expectStored: (...values: string[]) => Promise<void>;
   readonly warnings: SettleError[];
 }
 
@@ -34,7 +37,7 @@ export function worldOf<Client>(subject: Subject<Client>): World<Client> {
     await subject.database.clear();
   });
   afterEach(async () => {
-    for (const { close } of open.splice(0)) await close();
+    for (const opened of open.splice(0)) await opened.close();
   });
   const insert = async (client: Client, value: string): Promise<void> =>
     void (await subject.insert(client, value));
@@ -76,4 +79,14 @@ export function outcomeOf(promise: Promise<unknown>): Promise<string> {
 /** Resolves at the end of this turn of the event loop. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));
+}
+
+/** Resolves for all once that many have come. */
+export function barrierOf(count: number): () => Promise<void> {
+  const all = Promise.withResolvers<undefined>();
+  let missing = count;
+  return async () => {
+    if (--missing === 0) all.resolve(undefined);
+    await all.promise;
+  };
 }
