@@ -1,9 +1,11 @@
 import { Pool } from 'pg';
-import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
+import { pgDriver, type PgHandle } from '../../lib/src/local/adapters/pg.ts';
 import { localContract } from './contract.ts';
 import { postgresNotes } from './databases.ts';
+import { scopeTreesLeaveWhatTheModelSays } from './scope-trees.ts';
+import type { Subject } from './subject.ts';
 
-localContract({
+const subject: Subject<PgHandle<Pool>> = {
   name: 'pg',
   database: postgresNotes(),
   async open(connectionsMax, url) {
@@ -18,4 +20,7 @@ localContract({
     return rows.map(({ value }) => value);
   },
   raw: (client, sql) => client.query(sql),
-});
+};
+
+localContract(subject);
+scopeTreesLeaveWhatTheModelSays(subject, 1_000);

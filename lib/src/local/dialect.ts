@@ -13,6 +13,8 @@ export interface Dialect {
   readonly name: 'postgres' | 'mysql' | 'sqlite';
   /** Whether `savepoint` works. */
   readonly savepoints: boolean;
+  /** Whether a statement that failed makes the server refuse every further one until its savepoint is rolled back. */
+  readonly refusesAfterFailure: boolean;
   /** The messages that begin a transaction: one wherever one will do. */
   begin(options: BeginOptions): readonly string[];
   /** What puts the connection back as it was, once the transaction has ended. */
@@ -43,6 +45,7 @@ const lost: Failure = { kind: 'connection-lost', endsTransaction: true };
 export const postgresDialect: Dialect = {
   name: 'postgres',
   savepoints: true,
+  refusesAfterFailure: true,
   begin({ isolation, readOnly, serverTimeoutMs }) {
     const level = isolation === undefined ? '' : ` isolation level ${isolation.replace('-', ' ')}`;
     const begin = `begin${level}${readOnly ? ' read only' : ''}`;
@@ -70,6 +73,7 @@ export const postgresDialect: Dialect = {
 export const mysqlDialect: Dialect = {
   name: 'mysql',
   savepoints: true,
+  refusesAfterFailure: false,
   begin({ isolation, readOnly }) {
     const start = readOnly ? 'start transaction read only' : 'start transaction';
     if (isolation === undefined) return [start];
@@ -97,6 +101,7 @@ const connectionEnds = new Set([1053, 1152, 1184, 1927, 4031, 2006, 2013]);
 export const sqliteDialect: Dialect = {
   name: 'sqlite',
   savepoints: true,
+  refusesAfterFailure: false,
   // SQLite is serializable, which every other isolation allows. A transaction that writes takes its lock at once:
   // one that reads first and writes later may find that it no longer can (SQLITE_BUSY_SNAPSHOT).
   begin: ({ readOnly }) => (readOnly ? ['begin', 'pragma query_only = 1'] : ['begin immediate']),

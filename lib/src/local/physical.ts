@@ -130,9 +130,14 @@ export class PhysicalTransaction {
     await this.#connection.execute(`release savepoint ${level.savepoint}`);
   }
 
-  /** Whether the server will refuse to keep what happened in the level; then it has to be rolled back. */
-  hasFailed(): boolean {
-    return this.#connection?.status?.() === 'failed';
+  /** Whether the server refuses everything in the level but its rollback. Where it does not say so, a failure says it. */
+  refuses(level: Level): boolean {
+    const status = this.#connection?.status?.();
+    if (status !== undefined) return status === 'failed';
+    const { dialect } = this.#ports.driver;
+    const { firstFailure } = level;
+    if (!dialect.refusesAfterFailure || firstFailure === undefined) return false;
+    return dialect.failureOf(firstFailure.error).kind !== 'unclear';
   }
 
   /** Undoes what happened in the savepoint. When that cannot be done, the whole transaction is at fault. */

@@ -179,7 +179,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     }
     this.#holdsTurn = true;
     const { rollbackOnly, firstFailure } = parent;
-    if (rollbackOnly !== undefined || this.physical.fault !== undefined || this.physical.hasFailed()) {
+    if (rollbackOnly !== undefined || this.physical.fault !== undefined || this.physical.refuses(parent)) {
       const cause =
         this.physical.fault ?? (rollbackOnly === undefined ? firstFailure?.error : causeOf(rollbackOnly));
       const error = new UnexpectedRollback(this.label, cause);
@@ -422,7 +422,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     if (fault !== undefined) return new UnexpectedRollback(this.label, fault);
     const { rollbackOnly, firstFailure } = this.level;
     if (rollbackOnly?.kind === 'failed') return new UnexpectedRollback(this.label, rollbackOnly.cause);
-    if (!this.physical.hasFailed()) return undefined;
+    if (!this.physical.refuses(this.level)) return undefined;
     return new UnexpectedRollback(this.label, firstFailure?.error ?? new Error('a statement failed'));
   }
 

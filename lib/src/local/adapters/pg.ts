@@ -68,7 +68,7 @@ function gated(gate: Pick<Gate<unknown>, 'run'>): PgPool['query'] {
     const callback = args.at(-1);
     const given = isCallback(callback) ? args.slice(0, -1) : args;
     const ran = gate.run(
-      (connection) => (connection as PgConnection).client.query(...(given as [string])),
+      (connection) => (connection as PgConnection).query(given as [string]),
       textOf(args[0]),
     );
     return isCallback(callback) ? void callBack(callback, ran) : ran;
@@ -100,6 +100,10 @@ class PgConnection implements Connection {
     client.on('error', ignore);
   }
 
+  query(args: [string]): Promise<unknown> {
+    return this.client.query(...args).catch((error: unknown) => this.#hearOut(error));
+  }
+
   async execute(sql: string): Promise<string | undefined> {
     const answer = await this.client.query(sql);
     const last = Array.isArray(answer) ? (answer.at(-1) as PgResult | undefined) : (answer as PgResult);
@@ -117,6 +121,13 @@ class PgConnection implements Connection {
       default:
         return undefined;
     }
+  }
+
+  /** An error arrives before the state it leaves the transaction in: asking for anything else waits for that. */
+  async #hearOut(error: unknown): Promise<never> {
+    const isFromServer = error instanceof Error && 'severity' in error;
+    if (isFromServer && this.status() === 'open') await this.client.query('select 1').catch(ignore);
+    throw error;
   }
 
   /** Over a connection of its own: those of the pool may all be waiting for this one. */
