@@ -95,13 +95,25 @@ async function othersOf(connection: Connection): Promise<RowDataPacket[]> {
   return rows;
 }
 
-/** Registers the hooks; call it at the top of a file. */
-export function sqliteNotes(): NoteDatabase {
+/** The part of node:sqlite and better-sqlite3 that looks at a file. */
+interface SqliteFile {
+  exec(sql: string): unknown;
+  prepare(sql: string): { all(): unknown[] };
+  close(): unknown;
+}
+
+/**
+ * Registers the hooks; call it at the top of a file. The file has to be looked at by the library that is tested: two copies
+ * of SQLite in one process do not see each other's locks (https://www.sqlite.org/howtocorrupt.html#multiple_copies_of_sqlite_linked_into_the_same_application).
+ */
+export function sqliteNotes(
+  openFile: (path: string) => SqliteFile = (path) => new DatabaseSync(path),
+): NoteDatabase {
   const folder = mkdtempSync(join(tmpdir(), 'settle-local-'));
   const url = join(folder, 'notes.sqlite');
   const client = connectedInHooks(
     () => {
-      const made = new DatabaseSync(url);
+      const made = openFile(url);
       made.exec('pragma journal_mode = wal; pragma busy_timeout = 2000');
       made.exec(table);
       return Promise.resolve(made);
@@ -120,9 +132,11 @@ export function sqliteNotes(): NoteDatabase {
         client()
           .prepare(read)
           .all()
-          .map((row) => String(row['value'])),
+          .map((row) => (row as { value: string }).value),
       ),
-    clear: () => Promise.resolve(client().exec('delete from note')),
+    async clear() {
+      client().exec('delete from note');
+    },
     killConnections: () => Promise.reject(new Error('a file has no connections')),
     busyConnections: () => Promise.resolve(0),
     slowSql: undefined,

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DataSource, EntitySchema, type EntityManager } from 'typeorm';
 import { betterSqliteDriver } from '../../lib/src/local/adapters/better-sqlite3.ts';
@@ -16,7 +17,7 @@ const Note = new EntitySchema<{ value: string }>({
 
 const sqlite: Subject<EntityManager> = {
   name: 'TypeORM over better-sqlite3',
-  database: sqliteNotes(),
+  database: sqliteNotes((path) => new Database(path)),
   async open(_, database) {
     const source = new DataSource({ type: 'better-sqlite3', database, entities: [Note] });
     await source.initialize();
@@ -34,9 +35,9 @@ describe('TypeORM over better-sqlite3', () => {
   test('outside, a save that would begin a transaction of its own is refused, and a statement while one is open', async () => {
     const { database } = sqlite;
     await database.clear();
-    const { driver, close } = await sqlite.open(1, database.url);
-    onTestFinished(close);
-    const tx = createTransactions(driver);
+    const opened = await sqlite.open(1, database.url);
+    onTestFinished(() => opened.close());
+    const tx = createTransactions(opened.driver);
     expect(await thrownBy(tx.db.save(Note, { value: 'alone' }))).toMatchObject({ code: 'statement_refused' });
     await tx.db.insert(Note, { value: 'alone' });
     await tx.run(async () => {

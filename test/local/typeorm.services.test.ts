@@ -94,7 +94,7 @@ describe('TypeORM over pg', () => {
     const { tx } = await opened();
     await tx.run(async () => {
       const runner = tx.db.queryRunner;
-      if (runner === undefined) return expect.unreachable();
+      if (runner === undefined) throw new Error('the handle has a query runner');
       for (const call of [
         () => runner.startTransaction(),
         () => runner.commitTransaction(),
@@ -122,7 +122,7 @@ describe('TypeORM over pg', () => {
     expect(await database.stored()).toEqual(['around']);
   });
 
-  test('a query that fails is TypeORM\'s own error, and one that comes too late is ours', async () => {
+  test("a query that fails is TypeORM's own error, and one that comes too late is ours", async () => {
     const { tx } = await opened();
     const kept = await tx.run(async (t) => {
       const failing = t.run(() => t.client.query('select 1 / 0'), { propagation: 'nested' });
@@ -130,7 +130,10 @@ describe('TypeORM over pg', () => {
       return t.client.getRepository(Note);
     });
     expect(await thrownBy(kept.find())).toMatchObject({ name: 'SettleError', code: 'scope_ended' });
-    expect(await thrownBy(kept.save({ value: 'late' }))).toMatchObject({ name: 'SettleError', code: 'scope_ended' });
+    expect(await thrownBy(kept.save({ value: 'late' }))).toMatchObject({
+      name: 'SettleError',
+      code: 'scope_ended',
+    });
   });
 
   test('a DataSource that is not initialized, or for another database, is refused', async () => {
