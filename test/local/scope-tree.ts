@@ -1,6 +1,6 @@
 // Random trees of scopes: what one looks like, and how it is drawn. Only trees whose outcome does not depend on who is faster
 // are drawn; within that, everything may be anywhere.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { propagations, type Propagation } from '../../lib/src/local/propagation.ts';
 
 export interface ScopeNode {

@@ -1,7 +1,8 @@
 // Random trees of scopes against the model: the rows that are left, and whether the outermost scope returns or throws.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTransactions, type Transactions } from '../../lib/src/local/manager.ts';
+import { createTransactions } from '../../lib/src/local/manager.ts';
+import type { Transactions } from '../../lib/src/local/transactions.ts';
 import { expectedOf, type ModelRules } from './scope-model.ts';
 import { scopeTrees, type ScopeNode, type Step } from './scope-tree.ts';
 import type { OpenDriver, Subject } from './subject.ts';

@@ -1,10 +1,7 @@
 import { afterEach, beforeEach, expect } from 'vitest';
 import { isSettleError, messageOf, type SettleError } from '../../lib/src/util/errors.ts';
-import {
-  createTransactions,
-  type Transactions,
-  type TransactionsOptions,
-} from '../../lib/src/local/manager.ts';
+import { createTransactions } from '../../lib/src/local/manager.ts';
+import type { Transactions, TransactionsOptions } from '../../lib/src/local/transactions.ts';
 import type { Driver } from '../../lib/src/local/driver.ts';
 import type { OpenDriver, Subject } from './subject.ts';
 

@@ -19,12 +19,8 @@ export {
 } from './driver.ts';
 export { CommitUnknown, PostCommitError, UnexpectedRollback } from './errors.ts';
 export type { CompletionHook, CompletionStatus, Hook } from './hooks.ts';
-export {
-  createTransactions,
-  type OutsideOptions,
-  type Transactions,
-  type TransactionsOptions,
-} from './manager.ts';
+export { createTransactions } from './manager.ts';
 export type { RetryOptions, ScopeOptions } from './options.ts';
 export type { Propagation } from './propagation.ts';
 export type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
+export type { OutsideOptions, Transactions, TransactionsOptions } from './transactions.ts';

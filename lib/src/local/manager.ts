@@ -15,70 +15,7 @@ import { Place } from './place.ts';
 import { pauseBeforeRetryMs } from './retry.ts';
 import { TransactionScope, type ScopeHost, type ScopeInTree } from './scope.ts';
 import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
-
-export interface TransactionsOptions {
-  /** What scopes do that do not say otherwise. */
-  readonly defaults?: Pick<ScopeOptions, 'isolation' | 'timeoutMs' | 'acquireTimeoutMs' | 'retry'>;
-  /**
-   * Connections that only transactions begun inside another one may take, so that these never wait for each other in a
-   * circle. Default: 0. Needs a pool that says how large it is.
-   */
-  readonly reserveForNested?: number;
-  /** Milliseconds after which a transaction that is still open is told of, with the tree of its scopes. Default: 30,000. */
-  readonly warnAfterMs?: number;
-  /** Is told of what reaches no caller: a transaction open for long, a hook that failed. Default: a warning of the process. */
-  readonly onWarning?: (warning: SettleError) => void;
-  /** Default: the system's. */
-  readonly clock?: Clock;
-  /** Numbers from 0 to 1, for pauses between attempts. Default: `Math.random`. */
-  readonly random?: () => number;
-}
-
-type Work<T, C> = (t: Transaction<C>) => T | PromiseLike<T>;
-type OpenWork<T, C> = (scope: Scope<C>) => T | PromiseLike<T>;
-
-/** Options of a scope that may find itself outside of every transaction. */
-export type OutsideOptions = ScopeOptions & { readonly propagation: 'supports' | 'notSupported' | 'never' };
-
-/** The transactions of one data source. Made by {@link createTransactions}. */
-export interface Transactions<Client> {
-  /**
-   * Runs a function in a transaction, and commits when it returns, rolls back when it throws. By default it takes part in
-   * the transaction that is there already.
-   *
-   * Guarantees: when it resolves, everything is committed (or will be with the transaction it takes part in); when it
-   * rejects, nothing is, except with `post_commit_failed` (it is) and `commit_unknown` (nobody knows). What the function
-   * throws reaches the caller as it is. Does not undo what the function did elsewhere.
-   *
-   * Throws `unexpected_rollback`, `post_commit_failed`, `commit_unknown`, `connection_lost`, `pool_exhausted`,
-   * `database_unreachable`, `database_access_denied`, `transaction_timeout`, `transaction_cancelled`, `option_conflict`,
-   * `transaction_required`, `transaction_forbidden`, `scope_ended`, `implicit_commit`, and what the function throws.
-   */
-  run<T>(work: Work<T, Client>, options?: JoiningOptions): Promise<T>;
-  run<T>(work: OpenWork<T, Client>, options: OutsideOptions): Promise<T>;
-  /** The function, wrapped: every call of it is a `run`. */
-  wrap<This, Args extends unknown[], T>(
-    work: (this: This, ...args: Args) => T | PromiseLike<T>,
-    options?: ScopeOptions,
-  ): (this: This, ...args: Args) => Promise<T>;
-  /**
-   * A transaction that is ended by hand: commits with `done()`, rolls back with `fail()` or at the end of its `await using`
-   * block. Takes part in an ambient transaction as `run` does, but does not become ambient itself: use `t.client`, `t.run`.
-   */
-  begin(options?: JoiningOptions): Promise<OpenTransaction<Client>>;
-  /** The transaction the calling code runs in, if there is one. */
-  current(): Transaction<Client> | undefined;
-  /** The transaction the calling code runs in. Throws `transaction_required` outside of one. */
-  required(): Transaction<Client>;
-  /** A client that means the transaction the calling code runs in, and the pool outside of one. Can be kept. */
-  readonly db: Client;
-  /** The same, but it throws `transaction_required` outside of a transaction. */
-  readonly strictDb: Client;
-  /** Calls a function outside of every transaction, and whatever it starts: timers, queues, servers. */
-  exit<T>(work: () => T): T;
-  /** The tree of the scopes that are open now, one line each. */
-  describe(): string;
-}
+import type { OpenWork, OutsideOptions, Transactions, TransactionsOptions, Work } from './transactions.ts';
 
 /**
  * Makes the transactions of one data source: `createTransactions(pgDriver(pool))`. Several data sources are several of
@@ -106,24 +43,18 @@ class OutsideScope<Client> implements ScopeInTree<Client>, Scope<Client> {
 
 class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Client> {
   readonly clock: Clock;
-  readonly driver: Driver<Client>;
   readonly db: Client;
   readonly strictDb: Client;
   readonly #frames = new AsyncLocalStorage<ScopeInTree<Client> | undefined>();
   readonly #options: TransactionsOptions;
-  readonly #connections: Connections;
+  readonly #primary: Source<Client>;
   readonly #open = new Set<TransactionScope<Client>>();
 
   constructor(driver: Driver<Client>, options: TransactionsOptions) {
     checkOptions(options.defaults ?? {});
-    this.driver = driver;
     this.#options = options;
     this.clock = options.clock ?? systemClock;
-    this.#connections = new Connections(driver, this.clock, options.reserveForNested ?? 0, (cause) =>
-      this.warn(
-        new SettleError('internal', `a connection could not be given back: ${messageOf(cause)}`, { cause }),
-      ),
-    );
+    this.#primary = this.#sourceOf(driver, options.reserveForNested ?? 0);
     this.db = ambientClient(
       driver.outside,
       () => this.#frames.getStore()?.asTransaction?.client ?? driver.outside,
@@ -221,7 +152,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       case 'savepoint':
         return await this.#runIn(this.#scopeFor(kind, parent, options, setup), work, options);
       case 'outside': {
-        const outside = new OutsideScope(this.driver.outside, parent);
+        const outside = new OutsideScope(this.#primary.driver.outside, parent);
         return await this.#frames.run(outside, work, outside);
       }
       case 'missing':
@@ -246,7 +177,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       try {
         return await this.#runIn(this.#scopeFor('begin', parent, options, setup), work, options);
       } catch (error) {
-        const pauseMs = pauseBeforeRetryMs(error, attempt, retry, this.driver.dialect, random);
+        const pauseMs = pauseBeforeRetryMs(error, attempt, retry, this.#primary.driver.dialect, random);
         if (pauseMs === undefined || options.signal?.aborted === true) throw error;
         await new Promise<void>((resolve) => void this.clock.schedule(pauseMs, resolve));
       }
@@ -275,7 +206,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   async #enter(scope: TransactionScope<Client>): Promise<void> {
     try {
       if (scope.role === 'nested') await scope.enter();
-      if (scope.role === 'owner' && this.driver.answers === 'at-once') await scope.physical.connect();
+      if (scope.role === 'owner' && scope.driver.answers === 'at-once') await scope.physical.connect();
     } catch (error) {
       throw await scope.failWith(error);
     }
@@ -288,13 +219,13 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     setup: Setup,
   ): TransactionScope<Client> {
     const around = parent?.asTransaction;
-    if (kind === 'begin' || around === undefined) return this.#owner(parent, options, setup);
+    if (kind === 'begin' || around === undefined) return this.#owner(this.#primary, parent, options, setup);
     around.refuseUnlessActive();
     refuseConflict(setup.label, options, around.physical);
-    if (kind === 'savepoint' && !this.driver.dialect.savepoints) {
+    if (kind === 'savepoint' && !around.driver.dialect.savepoints) {
       throw new SettleError(
         'savepoints_unsupported',
-        `${setup.label}: ${this.driver.name} has no savepoints`,
+        `${setup.label}: ${around.driver.name} has no savepoints`,
         {
           next: 'Use propagation required, or requiresNew where it may commit alone',
         },
@@ -312,10 +243,12 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     { label, begunAt }: Setup,
   ): TransactionScope<Client> {
     const level = role === 'nested' ? new Level(parent.level) : parent.level;
-    return new TransactionScope(this, { label, role, parent, physical: parent.physical, level, begunAt });
+    const { driver, physical } = parent;
+    return new TransactionScope(this, { label, role, parent, driver, physical, level, begunAt });
   }
 
   #owner(
+    { driver, connections }: Source<Client>,
     parent: ScopeInTree<Client> | undefined,
     options: ScopeOptions,
     { label, begunAt }: Setup,
@@ -333,17 +266,18 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     const around = transactionsAround(parent);
     const holder: Holder = { label, readOnly, depth: around.length, around };
     const physical = new PhysicalTransaction(label, begin, {
-      driver: this.driver,
+      driver,
       clock: this.clock,
       holder,
-      acquire: () => this.#connections.take(holder, acquireTimeoutMs),
-      release: (fate) => this.#connections.give(holder, fate),
+      acquire: () => connections.take(holder, acquireTimeoutMs),
+      release: (fate) => connections.give(holder, fate),
     });
     const level = new Level(undefined);
     const scope = new TransactionScope<Client>(this, {
       label,
       role: 'owner',
       parent,
+      driver,
       physical,
       level,
       begunAt,
@@ -353,9 +287,23 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     return scope;
   }
 
+  #sourceOf(driver: Driver<Client>, reserved: number): Source<Client> {
+    const warn = (cause: unknown): void =>
+      this.warn(
+        new SettleError('internal', `a connection could not be given back: ${messageOf(cause)}`, { cause }),
+      );
+    return { driver, connections: new Connections(driver, this.clock, reserved, warn) };
+  }
+
   forget(owner: TransactionScope<Client>): void {
     this.#open.delete(owner);
   }
+}
+
+/** A database, with those who hold its connections. */
+interface Source<Client> {
+  readonly driver: Driver<Client>;
+  readonly connections: Connections;
 }
 
 interface Setup {

@@ -23,7 +23,6 @@ import type { JoiningOptions, OpenTransaction, Transaction } from './transaction
 /** What a scope needs of the manager that made it. */
 export interface ScopeHost<Client> {
   readonly clock: Clock;
-  readonly driver: Driver<Client>;
   /** The scope the calling code runs in, whatever its transaction. */
   context(): ScopeInTree<Client> | undefined;
   /** Runs a scope within this one. */
@@ -58,6 +57,8 @@ export interface ScopeSetup<Client> {
   readonly label: string;
   readonly role: Transaction<Client>['role'];
   readonly parent: ScopeInTree<Client> | undefined;
+  /** Of the database the transaction runs on. */
+  readonly driver: Driver<Client>;
   readonly physical: PhysicalTransaction;
   readonly level: Level;
   readonly begunAt: Place;
@@ -67,6 +68,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   readonly label: string;
   readonly role: Transaction<Client>['role'];
   readonly parent: ScopeInTree<Client> | undefined;
+  readonly driver: Driver<Client>;
   readonly physical: PhysicalTransaction;
   readonly level: Level;
   readonly #host: ScopeHost<Client>;
@@ -88,6 +90,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.label = setup.label;
     this.role = setup.role;
     this.parent = setup.parent;
+    this.driver = setup.driver;
     this.physical = setup.physical;
     this.level = setup.level;
     this.#begunAt = setup.begunAt;
@@ -310,7 +313,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   }
 
   #makeClient(): Client {
-    return this.#host.driver.client({
+    return this.driver.client({
       run: (statement, text) => this.#innermost().#statement(statement, text),
       runNow: (statement, text) => this.#innermost().#statementNow(statement, text),
       nested: (work) => this.run((t) => work(t.client), { propagation: 'nested' }),
