@@ -24,6 +24,15 @@ export interface Driver<Client, C extends Connection = Connection> {
   acquire(need: Need): MaybePromise<C>;
   /** The handle of one scope. Every statement that is made with it has to go through the gate. */
   client(gate: Gate<Client, C>): Client;
+  /** For handles that hold something themselves. Then scopes that join have the handle of the scope they join. */
+  readonly holding?: Holding<Client>;
+}
+
+export interface Holding<Client> {
+  /** Writes what the handle holds back; before its savepoint is released, or its transaction committed. */
+  flush(client: Client): MaybePromise<unknown>;
+  /** The scope of the handle has ended, however it did. Must not throw. */
+  end(client: Client): void;
 }
 
 export interface Need {
@@ -56,6 +65,8 @@ export interface Gate<Client, C extends Connection = Connection> {
   runNow<T>(statement: (connection: C) => T, text?: string): T;
   /** What the own transaction call of an ORM's handle becomes: a nested scope. */
   nested<T>(work: (client: Client) => T | PromiseLike<T>): Promise<T>;
+  /** What the own hook of an ORM's handle becomes. */
+  afterCommit(hook: () => unknown): void;
 }
 
 /**
@@ -64,12 +75,16 @@ export interface Gate<Client, C extends Connection = Connection> {
  */
 export function derivedDriver<Base, C extends Connection, Client>(
   base: Driver<Base, C>,
-  build: (client: Base, nested: Gate<Client, C>['nested'] | undefined) => Client,
+  build: (
+    client: Base,
+    nested: Gate<Client, C>['nested'] | undefined,
+    afterCommit: Gate<Client, C>['afterCommit'] | undefined,
+  ) => Client,
 ): Driver<Client, C> {
   return {
     name: base.name,
     dialect: base.dialect,
-    outside: build(base.outside, undefined),
+    outside: build(base.outside, undefined, undefined),
     get connectionsMax() {
       return base.connectionsMax;
     },
@@ -80,8 +95,13 @@ export function derivedDriver<Base, C extends Connection, Client>(
         run: (statement, text) => gate.run(statement, text),
         runNow: (statement, text) => gate.runNow(statement, text),
         nested: () => Promise.reject(new Error('the handle of the base driver begins no transactions')),
+        afterCommit: (hook) => gate.afterCommit(hook),
       };
-      return build(base.client(baseGate), (work) => gate.nested(work));
+      return build(
+        base.client(baseGate),
+        (work) => gate.nested(work),
+        (hook) => gate.afterCommit(hook),
+      );
     },
   };
 }

@@ -120,6 +120,8 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   get client(): Client {
     this.#innermost().refuseUnlessActive();
+    const joined = this.role === 'joined' ? this.parent?.asTransaction : undefined;
+    if (joined !== undefined && this.driver.holding !== undefined) return joined.client;
     this.#client ??= this.#makeClient();
     return this.#client;
   }
@@ -216,6 +218,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.#state = { kind: 'closing' };
     if (this.#isBusy) await this.#drained();
     await this.#throwIfAborted();
+    if (this.driver.holding !== undefined) await this.#flush();
     switch (this.role) {
       case 'joined':
         return this.#end({ kind: 'completed' });
@@ -317,6 +320,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       run: (statement, text) => this.#innermost().#statement(statement, text),
       runNow: (statement, text) => this.#innermost().#statementNow(statement, text),
       nested: (work) => this.run((t) => work(t.client), { propagation: 'nested' }),
+      afterCommit: (hook) => this.onAfterCommit(hook),
     });
   }
 
@@ -362,6 +366,20 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.#whenIdle = undefined;
   }
 
+  /** As a hook of its own, whose statements are let through although the function of the scope has returned. */
+  async #flush(): Promise<void> {
+    const { holding } = this.driver;
+    const client = this.#client;
+    if (holding === undefined || client === undefined || this.isRollbackOnly) return;
+    try {
+      await this.#host.runHook(this, () => holding.flush(client));
+    } catch (error) {
+      await this.#rollBack(error);
+      throw error;
+    }
+    await this.#throwIfAborted();
+  }
+
   /** It may have been ended from outside at any moment that something was awaited. */
   async #throwIfAborted(): Promise<void> {
     if (this.#state.kind !== 'ended' || this.#state.reason.kind === 'completed') return;
@@ -392,6 +410,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   async #completeOwner(result: unknown): Promise<void> {
     try {
       await this.level.hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
+      await this.#flush();
     } catch (error) {
       await this.#rollBack(error);
       throw error;
@@ -477,6 +496,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   #end(reason: Ended): void {
     this.#state = { kind: 'ended', reason };
     this.#forget();
+    if (this.#client !== undefined) this.driver.holding?.end(this.#client);
     this.#client = undefined;
     if (this.#holdsTurn) {
       this.#holdsTurn = false;
