@@ -44,6 +44,8 @@ const layers: Record<string, Layer> = {
   },
   participant: { imports: ['wire', 'define', 'http', 'core', 'util'] },
   'participant/glue': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
+  'participant/mysql': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'] },
+  'participant/postgres': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'] },
   'participant/sqlite': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
   local: { imports: ['util'], node: ['node:async_hooks'] },
   'local/adapters': { imports: ['local', 'util'] },

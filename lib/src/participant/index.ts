@@ -3,11 +3,13 @@ export { Ongoing, Refused, isOngoing, isRefused } from '../define/answers.ts';
 export { parseAnswer, printAnswer, resultOrRefusal, type Answer } from './answer.ts';
 export {
   barrier,
+  begin,
   type BarrierCall,
   type BarrierRow,
   type BarrierTransaction,
   type BarrierWork,
 } from './barrier.ts';
+export type { Guard, KeptResult } from './guard.ts';
 export { definitionsHandler } from './definitions.ts';
 export {
   bodyBytesMaxDefault,
@@ -17,6 +19,6 @@ export {
   type Work,
   type WorkResult,
 } from './handler.ts';
-export { keepAnswer } from './kept-answers.ts';
+export { keepAnswer, tellAnswer } from './kept-answers.ts';
 export type { MaybePromise } from './maybe-async.ts';
 export type { Handler, HandlerRequest, HandlerResponse } from './message.ts';

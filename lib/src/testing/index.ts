@@ -1,4 +1,9 @@
 /** `settle/testing`: for users who test what they build on Settle. Never part of a running service. */
+export {
+  barrierContract,
+  type BarrierContractRunner,
+  type ContractBarrier,
+} from '../participant/contract.ts';
 export { storeContract, type ContractRunner, type ContractStore } from '../store/contract.ts';
 export {
   exchangeContract,

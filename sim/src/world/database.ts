@@ -35,7 +35,6 @@ export class Transaction implements BarrierTransaction {
   movements: Movement[] = [];
   readonly #database: Database;
   #undo: (() => void)[] = [];
-  #mark = 0;
 
   constructor(database: Database) {
     this.#database = database;
@@ -64,16 +63,14 @@ export class Transaction implements BarrierTransaction {
     this.#undo.push(() => rows.set(key, row));
   }
 
-  savepoint(): void {
-    this.#mark = this.#undo.length;
-  }
-
-  rollback(): void {
-    this.#takeBack(this.#mark);
-  }
-
-  release(): void {
-    this.#mark = 0;
+  nested<T>(work: () => T): T {
+    const mark = this.#undo.length;
+    try {
+      return work();
+    } catch (error) {
+      this.#takeBack(mark);
+      throw error;
+    }
   }
 
   move(account: Account, delta: number, held: number): void {

@@ -1,9 +1,9 @@
-/** The statements of the barrier on SQLite. Each is prepared once per connection. */
-import type { BarrierCall, BarrierRow } from '../barrier.ts';
-import { ops } from '../../wire/headers.ts';
-import { isJsonObject } from '../../util/json.ts';
-import { SettleError } from '../../util/errors.ts';
-import type { SqliteConnection } from './connection.ts';
+/** The statements of the barrier on SQLite. */
+import type { BarrierCall } from '../barrier.ts';
+import type { BarrierDialect } from '../sql/dialect.ts';
+import { failureIn } from '../sql/failure.ts';
+import type { SqlResult, SqlValue, Statement } from '../sql/statement.ts';
+import type { SqliteConnection, SqliteStatement } from './connection.ts';
 
 // Rows keep the order they came in by their rowid, so that pruning needs no index on created_at.
 export const createTable = `
@@ -17,80 +17,53 @@ export const createTable = `
     primary key (gid, branch, op)
   )`;
 
-export interface BarrierQueries {
-  begin(): void;
-  commit(): void;
-  rollback(): void;
-  savepoint(name: SavepointName): void;
-  rollbackTo(name: SavepointName): void;
-  release(name: SavepointName): void;
-  /** Whether the row was inserted; false when one was there. */
-  insert(row: BarrierRow, createdAtMs: number): boolean;
-  select(key: BarrierCall): BarrierRow | undefined;
-  updateAnswer(key: BarrierCall, answer: string): void;
-  deleteOldest(createdBeforeMs: number, limit: number): number;
-}
+const select = 'select by_op, answer from settle_barrier where gid = ? and branch = ? and op = ?';
 
-export type SavepointName = 'settle_call' | 'settle_work';
-
-/** Throws what the driver throws; without the table, at once. */
-export function prepareQueries(db: SqliteConnection): BarrierQueries {
-  const begin = db.prepare('begin immediate');
-  const commit = db.prepare('commit');
-  const savepoints = {
-    settle_call: prepareSavepoint(db, 'settle_call'),
-    settle_work: prepareSavepoint(db, 'settle_work'),
-  };
-  const insert = db.prepare(
-    `insert into settle_barrier (gid, branch, op, by_op, answer, created_at) values (?, ?, ?, ?, ?, ?)
-     on conflict do nothing`,
-  );
-  const select = db.prepare(
-    'select by_op as "by", answer from settle_barrier where gid = ? and branch = ? and op = ?',
-  );
-  const update = db.prepare('update settle_barrier set answer = ? where gid = ? and branch = ? and op = ?');
-  const remove = db.prepare(
-    `delete from settle_barrier where created_at < ?
-     and rowid in (select rowid from settle_barrier order by rowid limit ?)`,
-  );
+/** The age of rows is by the clock of this process, which is the one that opens the file. */
+export function sqliteDialect(now: () => number): BarrierDialect {
   return {
-    begin: () => void begin.run(),
-    commit: () => void commit.run(),
-    rollback: () => void db.exec('rollback'),
-    savepoint: (name) => void savepoints[name].set.run(),
-    rollbackTo: (name) => void savepoints[name].rollback.run(),
-    release: (name) => void savepoints[name].release.run(),
-    insert: ({ gid, branch, op, by, answer }, createdAtMs) =>
-      Number(insert.run(gid, branch, op, by, answer ?? null, createdAtMs).changes) === 1,
-    select: (key) => rowOf(key, select.get(key.gid, key.branch, key.op)),
-    updateAnswer: ({ gid, branch, op }, answer) => void update.run(answer, gid, branch, op),
-    deleteOldest: (createdBeforeMs, limit) => Number(remove.run(createdBeforeMs, limit).changes),
+    insert: ({ gid, branch, op, by, answer }) => ({
+      sql: `insert into settle_barrier (gid, branch, op, by_op, answer, created_at) values (?, ?, ?, ?, ?, ?)
+            on conflict do nothing`,
+      values: [gid, branch, op, by, answer ?? null, now()],
+    }),
+    isPlaced: ({ affected }) => affected === 1,
+    select: keyed,
+    // There is one writer, and whoever wrote the row to be read here is it.
+    selectLocked: keyed,
+    updateAnswer: ({ gid, branch, op }, answer) => ({
+      sql: 'update settle_barrier set answer = ? where gid = ? and branch = ? and op = ?',
+      values: [answer, gid, branch, op],
+    }),
+    deleteOld: ({ olderThanMs, limit }) => ({
+      sql: `delete from settle_barrier where created_at < ?
+            and rowid in (select rowid from settle_barrier order by rowid limit ?)`,
+      values: [now() - olderThanMs, limit],
+    }),
+    failureOf: (error) =>
+      failureIn(error, (at) => {
+        const message = at instanceof Error ? at.message : '';
+        if (message.includes('no such table: settle_barrier')) return 'no-table';
+        return message.includes('no such savepoint') ? 'ended' : undefined;
+      }),
   };
 }
 
-function prepareSavepoint(db: SqliteConnection, name: SavepointName) {
-  return {
-    set: db.prepare(`savepoint ${name}`),
-    rollback: db.prepare(`rollback to ${name}`),
-    release: db.prepare(`release ${name}`),
-  };
+function keyed({ gid, branch, op }: BarrierCall): Statement {
+  return { sql: select, values: [gid, branch, op] };
 }
 
-function rowOf({ gid, branch, op }: BarrierCall, row: unknown): BarrierRow | undefined {
-  if (row === undefined) return undefined;
-  if (isJsonObject(row)) {
-    const { by: byText, answer } = row;
-    const by = ops.find((known) => known === byText);
-    if (by !== undefined && (answer === null || typeof answer === 'string')) {
-      return { gid, branch, op, by, answer: answer ?? undefined };
+/** Runs statements on this connection, each prepared once: there are some twenty of them. Answers at once. */
+export function preparedQuery(db: SqliteConnection): (sql: string, values: readonly SqlValue[]) => SqlResult {
+  const prepared = new Map<string, { readonly statement: SqliteStatement; readonly reads: boolean }>();
+  return (sql, values) => {
+    let known = prepared.get(sql);
+    if (known === undefined) {
+      known = { statement: db.prepare(sql), reads: sql.startsWith('select') };
+      prepared.set(sql, known);
     }
-  }
-  throw new SettleError(
-    'barrier_conflict',
-    `the row of ${gid} ${branch} ${op} cannot be read by this version`,
-    {
-      gid,
-      next: 'Look for what else writes to the table settle_barrier',
-    },
-  );
+    if (!known.reads) return { rows: [], affected: Number(known.statement.run(...values).changes) };
+    const row = known.statement.get(...values);
+    return { rows: row === undefined ? [] : [row], affected: 0 };
+  };
 }

@@ -5,47 +5,21 @@
  * savepoint of its own, and those that are waiting share one `begin immediate` and one `commit`, which is where the
  * time goes. An answer is given only after that commit.
  */
-import { parseGid } from '../../core/ids.ts';
-import { producerBranch } from '../../core/message-plan.ts';
 import { messageOf, SettleError } from '../../util/errors.ts';
-import type { Json } from '../../util/json.ts';
-import { resultOrRefusal, type Answer } from '../answer.ts';
-import { barrier, type BarrierCall, type BarrierTransaction } from '../barrier.ts';
-import { keepAnswer } from '../kept-answers.ts';
+import type { BarrierTransaction } from '../barrier.ts';
+import { guardOver, type Guard } from '../guard.ts';
 import { isPromiseLike, type MaybePromise } from '../maybe-async.ts';
+import type { SqlQuery } from '../sql/statement.ts';
+import { asking, sqlTransaction, type Nested } from '../sql/transaction.ts';
 import type { SqliteConnection } from './connection.ts';
-import { createTable, prepareQueries, type BarrierQueries } from './queries.ts';
+import { createTable, preparedQuery, sqliteDialect } from './queries.ts';
 
-export interface SqliteBarrier<Db extends SqliteConnection> {
+/**
+ * While async work runs the connection is inside its transaction: nothing may be done on it but through that work.
+ */
+export interface SqliteBarrier<Db extends SqliteConnection> extends Guard<Db> {
   /** Creates the table `settle_barrier` where it is missing. Call it once at the start, with no transaction open. */
   migrate(): void;
-  /**
-   * Runs `work` for this call at most once, in a transaction of this connection, and gives back its result; a repeat gets
-   * the same result without running it. Return what this gives you: the handler then tells the coordinator that the
-   * answer is kept (`settle-barrier: stored`).
-   *
-   * `work` may be async, but while it runs the connection is inside its transaction: it must do nothing on this
-   * connection but through `work`, and neither begin nor end a transaction.
-   *
-   * Rejects with `Refused` (kept), with what `work` threw (rolled back), with `barrier_conflict`, `limit_exceeded`, or
-   * `unavailable` when the transaction could not be begun or committed. All but the first leave nothing behind,
-   * save that an `unavailable` commit may have happened.
-   */
-  run<Call extends BarrierCall, Result extends Json | undefined | void>(
-    call: Call,
-    work: (db: Db, call: Call) => MaybePromise<Result>,
-  ): Promise<Result>;
-  /**
-   * The local transaction of a message's producer: what `work` writes commits together with the mark that the check-back
-   * looks for. Once a check-back has found no mark, this rejects with `Refused`, and nothing is written.
-   * A second call with this gid does not run again.
-   */
-  prepare<Result extends Json | undefined | void>(
-    gid: string,
-    work: (db: Db) => MaybePromise<Result>,
-  ): Promise<Result>;
-  /** The answer to a check-back: fulfils when the producer's local transaction committed, else rejects with `Refused`. */
-  check(call: BarrierCall): Promise<undefined>;
   /**
    * Deletes rows older than `olderThanMs`, at most `limit` of them (default 1,000), and gives back how many. Keep them
    * longer than a transaction may live: a call that comes later than its row takes effect again.
@@ -69,91 +43,70 @@ export function sqliteBarrier<Db extends SqliteConnection>(
   options: SqliteBarrierOptions = {},
 ): SqliteBarrier<Db> {
   const { now = Date.now, batchMax = 64 } = options;
-  const queue = new TransactionQueue(db, batchMax);
-
-  /** `asked` is the object the handler knows; the key may be another. */
-  async function answer<Result>(
-    asked: object,
-    key: BarrierCall,
-    work: () => MaybePromise<Json | undefined | void>,
-  ): Promise<Result> {
-    const came = await queue.add((queries) => barrier(transactionOn(queries, now), key, work));
-    // Printed by, and read back for, this very operation.
-    return told(asked, came) as Result;
-  }
+  const dialect = sqliteDialect(now);
+  const query = preparedQuery(db);
+  const queue = new TransactionQueue(db, query, batchMax);
+  const t = sqlTransaction(query, dialect);
 
   return {
+    ...guardOver<Db>((part) => queue.add(() => part(t, db))),
     migrate: () => void db.exec(createTable),
-    run: (call, work) => answer(call, keyOf(call), () => work(db, call)),
-    prepare: async (gid, work) => {
-      const key = { gid: parseGid(gid), branch: producerBranch, op: 'action' } as const;
-      return answer(key, key, () => work(db));
+    async prune({ olderThanMs, limit = 1_000 }) {
+      const { affected } = await queue.add(() =>
+        asking(query, dialect)(dialect.deleteOld({ olderThanMs, limit })),
+      );
+      return affected;
     },
-    check: (call) => answer(call, { ...keyOf(call), op: 'check' }, () => undefined),
-    prune: ({ olderThanMs, limit = 1_000 }) =>
-      queue.add((queries) => queries.deleteOldest(now() - olderThanMs, limit)),
   };
 }
 
-/** Only what the key consists of: a call carries its payload too. */
-function keyOf({ gid, branch, op }: BarrierCall): BarrierCall {
-  return { gid, branch, op };
+/**
+ * What `barrier` needs, over whatever runs statements in a transaction that somebody has begun (`begin immediate`) and will
+ * commit: for owners of transactions that hand out no connection of their own. `nested` runs work within a savepoint;
+ * default: by `query`.
+ */
+export function sqliteTransaction(
+  query: SqlQuery,
+  nested?: Nested,
+  { now = Date.now }: Pick<SqliteBarrierOptions, 'now'> = {},
+): BarrierTransaction {
+  return sqlTransaction(query, sqliteDialect(now), nested);
 }
 
-/** Marks the call as answered from a committed row. */
-function told(call: object, answer: Answer): Json | undefined {
-  try {
-    const result = resultOrRefusal(answer);
-    keepAnswer(call, { kind: 'returned', result });
-    return result;
-  } catch (error) {
-    keepAnswer(call, { kind: 'thrown', error });
-    throw error;
-  }
-}
-
-function transactionOn(queries: BarrierQueries, now: () => number): BarrierTransaction {
-  return {
-    place: (row) => (queries.insert(row, now()) ? undefined : queries.select(row)),
-    find: (key) => queries.select(key),
-    answer: (key, answer) => queries.updateAnswer(key, answer),
-    savepoint: () => queries.savepoint('settle_work'),
-    rollback: () => queries.rollbackTo('settle_work'),
-    release: () => queries.release('settle_work'),
-  };
-}
+type PreparedQuery = ReturnType<typeof preparedQuery>;
 
 /** Tells the caller what its job came to. */
 type Tell = () => void;
 
 interface Job {
   /** Does its part inside the open transaction; what it came to is told only after the commit. */
-  run(queries: BarrierQueries): MaybePromise<Tell>;
+  run(): MaybePromise<Tell>;
   fail(error: unknown): void;
 }
 
 /** Runs jobs in the order they came; those that wait at the same time share a transaction. */
 class TransactionQueue {
   private readonly db: SqliteConnection;
+  private readonly query: PreparedQuery;
   private readonly batchMax: number;
   private readonly waiting: Job[] = [];
   private isRunning = false;
-  private queries: BarrierQueries | undefined;
 
-  constructor(db: SqliteConnection, batchMax: number) {
+  constructor(db: SqliteConnection, query: PreparedQuery, batchMax: number) {
     this.db = db;
+    this.query = query;
     this.batchMax = batchMax;
   }
 
-  add<T>(part: (queries: BarrierQueries) => MaybePromise<T>): Promise<T> {
+  add<T>(part: () => MaybePromise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const fulfilled =
         (value: T): Tell =>
         () =>
           resolve(value);
       this.waiting.push({
-        run: (queries) => {
-          const value = part(queries);
+        run: () => {
+          const value = part();
           return isPromiseLike(value) ? value.then(fulfilled) : fulfilled(value);
         },
         fail: reject,
@@ -172,48 +125,58 @@ class TransactionQueue {
 
   private async runBatch(jobs: readonly Job[]): Promise<void> {
     const tell: Tell[] = [];
-    let queries: BarrierQueries;
     try {
-      queries = this.queries ??= prepareQueries(this.db);
-      queries.begin();
+      this.do('begin immediate');
     } catch (error) {
       // Nothing to roll back; least of all somebody else's transaction.
       return failAll(jobs, error);
     }
     try {
       for (const job of jobs) {
-        const done = this.runJob(job, queries);
+        const done = this.runJob(job);
         tell.push(isPromiseLike(done) ? await done : done);
       }
-      queries.commit();
+      this.do('commit');
     } catch (error) {
-      rollback(queries);
+      this.rollback();
       return failAll(jobs, error);
     }
     for (const one of tell) one();
   }
 
   /** One job in a savepoint: its error rolls back its own writes and nobody else's. */
-  private runJob(job: Job, queries: BarrierQueries): MaybePromise<Tell> {
+  private runJob(job: Job): MaybePromise<Tell> {
     const failed = (error: unknown): Tell => {
       this.assertOpen(error);
-      queries.rollbackTo('settle_call');
-      queries.release('settle_call');
+      this.do('rollback to settle_call');
+      this.do('release settle_call');
       return () => job.fail(error);
     };
     const ended = (tell: Tell): Tell => {
       this.assertOpen();
-      queries.release('settle_call');
+      this.do('release settle_call');
       return tell;
     };
-    queries.savepoint('settle_call');
+    this.do('savepoint settle_call');
     let done: MaybePromise<Tell>;
     try {
-      done = job.run(queries);
+      done = job.run();
     } catch (error) {
       return failed(error);
     }
     return isPromiseLike(done) ? done.then(ended, failed) : ended(done);
+  }
+
+  private do(sql: string): void {
+    this.query(sql, []);
+  }
+
+  private rollback(): void {
+    try {
+      this.do('rollback');
+    } catch {
+      // SQLite had rolled back already; the error that led here says why.
+    }
   }
 
   /** SQLite ends the whole transaction on some errors (disk full, I/O), and so may work that should not. */
@@ -226,17 +189,9 @@ class TransactionQueue {
   }
 }
 
-function rollback(queries: BarrierQueries): void {
-  try {
-    queries.rollback();
-  } catch {
-    // SQLite had rolled back already; the error that led here says why.
-  }
-}
-
 function failAll(jobs: readonly Job[], cause: unknown): void {
   const error = new SettleError('unavailable', `the barrier's transaction failed: ${messageOf(cause)}`, {
-    next: 'It is asked again. If the table settle_barrier is missing, call migrate() at the start',
+    next: 'It is asked again. Is the file locked by somebody, or the disk full?',
     retryAfterMs: 1_000,
     cause,
   });

@@ -1,0 +1,23 @@
+/** What the barrier needs of a SQL connection, whatever the driver and whoever owns the transaction on it. */
+import type { MaybePromise } from '../maybe-async.ts';
+
+/**
+ * Runs one statement on one connection, inside its open transaction. Throws what the driver throws. A driver that answers
+ * at once keeps the whole barrier synchronous.
+ */
+export type SqlQuery = (sql: string, values: readonly SqlValue[]) => MaybePromise<SqlResult>;
+
+export type SqlValue = null | number | string;
+
+export interface SqlResult {
+  /** Of a select; objects by column name. */
+  readonly rows: readonly unknown[];
+  /** How many rows were inserted, updated or deleted, as the server counts them. */
+  readonly affected: number;
+}
+
+/** A statement with its values. */
+export interface Statement {
+  readonly sql: string;
+  readonly values: readonly SqlValue[];
+}
