@@ -65,7 +65,8 @@ export function mariadbNotes(): NoteDatabase {
   const client = connectedInHooks(
     async () => {
       const made = await createConnection({ uri: database.url });
-      await made.query(table);
+      // By default it takes `a` and `A` for the same value.
+      await made.query(`${table} collate utf8mb4_bin`);
       return made;
     },
     (made) => made.end(),

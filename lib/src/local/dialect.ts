@@ -21,6 +21,11 @@ export interface Dialect {
   reset?(options: BeginOptions): readonly string[];
   /** What a driver's error means for the transaction it came up in. */
   failureOf(error: unknown): Failure;
+  /**
+   * Of an error after which the transaction is gone, although it is not one that rolls back: whether what came before it is
+   * committed, as by DDL of MySQL, which commits and then fails.
+   */
+  commitsBefore(error: unknown): boolean;
   /** Whether a connection was refused because of who asked for it, or for which database. */
   deniesAccess(error: unknown): boolean;
 }
@@ -57,16 +62,19 @@ export const postgresDialect: Dialect = {
   },
   failureOf(error) {
     const code = codeOf(error);
+    if (networkErrors.has(code)) return lost;
     if (code === '40001') return { kind: 'serialization', endsTransaction: false };
     if (code === '40P01') return { kind: 'deadlock', endsTransaction: false };
     // Connection exceptions, shutdowns, and the timeouts that end the session.
     if (/^(?:08|57P0|25P03|25P04)/.test(code)) return lost;
-    // An internal error of the server leaves open what it had done already.
-    if (/^(?:58|XX)/.test(code)) return unclear;
+    // An internal error of the server, or a statement it knows no end of, leaves open what it had done already.
+    if (/^(?:40003|58|XX)/.test(code)) return unclear;
     return /^[0-9A-Z]{5}$/.test(code) ? refused : lossOf(error);
   },
+  // Several statements sent as one may hide a COMMIT before the one that fails.
+  commitsBefore: () => true,
   // Invalid authorization, and no such database.
-  deniesAccess: (error) => /^(?:28|3D000)/.test(codeOf(error)),
+  deniesAccess: (error) => causesOf(error).some(({ code }) => /^(?:28|3D000)/.test(String(code))),
 };
 
 /** https://mariadb.com/docs/server/reference/error-codes, https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html */
@@ -84,15 +92,25 @@ export const mysqlDialect: Dialect = {
     const errno = memberOf(error, 'errno');
     // The deadlock's victim loses its whole transaction, savepoints and all.
     if (errno === 1213) return { kind: 'deadlock', endsTransaction: true };
+    // So does who finds no room for another lock.
+    if (errno === 1206) return { kind: 'refused', endsTransaction: true };
+    // An error during COMMIT.
+    if (errno === 1180) return unclear;
     // MariaDB since 11.6: what was read has changed. Only the statement is undone, but the transaction cannot succeed.
     if (errno === 1020) return { kind: 'serialization', endsTransaction: false };
     if (typeof errno === 'number' && connectionEnds.has(errno)) return lost;
-    if (/^(?:PROTOCOL_|ER_SOCKET|ER_CONN|ER_SERVER_SHUTDOWN)/.test(code)) return lost;
+    // The connectors number their own errors from 45,000, and call some of the server's fatal that are not.
     if (typeof errno === 'number' && errno >= 1000 && errno < 45_000) return refused;
+    if (code.startsWith('PROTOCOL_') || memberOf(error, 'fatal') === true) return lost;
     return lossOf(error);
   },
-  deniesAccess: (error) => [1044, 1045, 1049, 1698].includes(Number(memberOf(error, 'errno'))),
+  // Where innodb_rollback_on_timeout is on, a lock that is waited for too long (1205) rolls back.
+  commitsBefore: (error) => memberOf(error, 'errno') !== 1205,
+  deniesAccess: (error) => causesOf(error).some(({ errno }) => accessErrors.has(Number(errno))),
 };
+
+/** No right to the database, wrong user or password, no such database; no password where there has to be one. */
+const accessErrors = new Set([1044, 1045, 1049, 1698]);
 
 /** Server shutdown, connection killed, client interaction timeout, aborted connection. */
 const connectionEnds = new Set([1053, 1152, 1184, 1927, 4031, 2006, 2013]);
@@ -114,6 +132,8 @@ export const sqliteDialect: Dialect = {
       (typeof errcode === 'number' && (errcode & 255) === 5 && errcode !== 0);
     return isBusy ? { kind: 'serialization', endsTransaction: false } : refused;
   },
+  // ON CONFLICT ROLLBACK, a full disk: it is rolled back.
+  commitsBefore: () => false,
   deniesAccess: () => false,
 };
 
@@ -129,6 +149,7 @@ const networkErrors = new Set([
   'CONNECTION_CLOSED',
   'CONNECTION_ENDED',
   'CONNECTION_DESTROYED',
+  'CONNECT_TIMEOUT',
 ]);
 
 /** pg says it in words alone. */
@@ -145,19 +166,24 @@ function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-/** Libraries on top of a driver hand its error down as a cause, or under a name of their own. */
-function memberOf(error: unknown, name: 'code' | 'errno' | 'errcode'): unknown {
-  for (let at = error, depth = 0; isObject(at) && depth < causesMax; depth++) {
-    if (at[name] !== undefined && !isForeign(at)) return at[name];
+function memberOf(error: unknown, name: 'code' | 'errno' | 'errcode' | 'fatal'): unknown {
+  return causesOf(error).find((cause) => cause[name] !== undefined && !isForeign(cause))?.[name];
+}
+
+/** The error and those beneath it: libraries on top of a driver hand its error down as a cause, or under a name of their own. */
+function causesOf(error: unknown): readonly Readonly<Record<string, unknown>>[] {
+  const causes: Record<string, unknown>[] = [];
+  for (let at = error; isObject(at) && causes.length < causesMax;) {
+    causes.push(at);
     at = at['cause'] ?? at['original'] ?? at['driverError'] ?? at['parent'];
   }
-  return undefined;
+  return causes;
 }
 
 const causesMax = 10;
 
 /** A code like `P2010` is the library's own. */
-function isForeign(error: Record<string, unknown>): boolean {
+function isForeign(error: Readonly<Record<string, unknown>>): boolean {
   return typeof error['code'] === 'string' && /^P\d{4}$/.test(error['code']) && error['cause'] !== undefined;
 }
 

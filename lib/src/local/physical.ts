@@ -256,11 +256,7 @@ export class PhysicalTransaction {
   /** DDL on MySQL commits, and so does a COMMIT that somebody hid from us. */
   #checkAfter(): void {
     if (this.#connection?.status?.() !== 'none') return;
-    this.#fault = new SettleError(
-      'implicit_commit',
-      `${this.label}: a statement ended the transaction; what came before it is committed`,
-      { next: 'Run DDL and transaction statements outside of transactions' },
-    );
+    this.#fault = implicitCommit(this.label);
     throw this.#fault;
   }
 
@@ -275,10 +271,13 @@ export class PhysicalTransaction {
       });
       return this.#fault;
     }
-    // An error, and no transaction any more: the server rolled back all of it.
-    if (endsTransaction || this.#connection?.status?.() === 'none') {
-      this.#fault ??= aborted(this.label, messageOf(error), error);
+    const isGone = this.#hasBegun && this.#connection?.status?.() === 'none';
+    if (isGone && !endsTransaction && this.#ports.driver.dialect.commitsBefore(error)) {
+      this.#fault ??= implicitCommit(this.label, error);
+      return this.#fault;
     }
+    // An error, and no transaction any more: the server rolled back all of it.
+    if (endsTransaction || isGone) this.#fault ??= aborted(this.label, messageOf(error), error);
     // Without its BEGIN, or the savepoint, nothing after it would be where it belongs.
     if (!level.isOpen) this.#fault ??= aborted(this.label, messageOf(error), error);
     return error;
@@ -319,6 +318,14 @@ function aborted(label: string, why: string, cause: unknown): SettleError {
     cause,
     next: 'Run the transaction again from its beginning',
   });
+}
+
+function implicitCommit(label: string, cause?: unknown): SettleError {
+  return new SettleError(
+    'implicit_commit',
+    `${label}: a statement ended the transaction; what came before it is committed`,
+    { cause, next: 'Run DDL and transaction statements outside of transactions' },
+  );
 }
 
 function mustBeNow(value: unknown): void {
