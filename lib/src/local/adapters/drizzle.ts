@@ -76,7 +76,7 @@ interface Session {
 
 interface PreparedQuery {
   /** Where every statement that is waited for passes through, and its error is wrapped. */
-  queryWithCache?(...args: unknown[]): Promise<unknown>;
+  queryWithCache?: (this: this, ...args: unknown[]) => Promise<unknown>;
   iterator?: unknown;
 }
 
@@ -99,7 +99,7 @@ function rebound(db: Internals, client: object, transaction: OwnTransaction): ob
 }
 
 function onClient(session: Session, client: object): Session {
-  const bound: Session & { client?: object } = Object.create(session, { client: { value: client } });
+  const bound = Object.create(session, { client: { value: client } }) as Session;
   bound.prepareQuery = (...args) => unwrapping(session.prepareQuery.apply(bound, args));
   return bound;
 }
@@ -145,7 +145,7 @@ function internalsOf(db: object): Internals {
   return db;
 }
 
-function isDatabase(db: object): db is Internals {
+function isDatabase(db: object | null | undefined): db is Internals {
   return (
     typeof db === 'object' &&
     db !== null &&

@@ -1,0 +1,164 @@
+import { mysqlDialect, postgresDialect, sqliteDialect, type Dialect } from '../dialect.ts';
+import type { Connection, TransactionStatus } from '../driver.ts';
+import { isAnswer, isObject, statusOf, statusQuery } from './mysql.ts';
+
+/** What Knex calls its client: one for each instance, whose methods differ from database to database. */
+export interface KnexClient {
+  readonly driverName: string;
+  readonly canCancelQuery?: boolean;
+  readonly pool?: { readonly max?: number };
+  acquireConnection(): Promise<RawConnection>;
+  releaseConnection(connection: RawConnection): Promise<void>;
+  /** Runs a query on a connection, and tells the listeners of it. */
+  query(connection: RawConnection, query: KnexQuery | string): Promise<KnexAnswer>;
+  cancelQuery(connection: RawConnection): Promise<unknown>;
+}
+
+export interface KnexQuery {
+  readonly sql?: string;
+}
+
+interface KnexAnswer {
+  /** As the driver gave it. */
+  readonly response?: unknown;
+}
+
+/** Knex's mark on a connection: it is not given to anybody any more. */
+export const disposed = '__knex__disposed';
+
+/** A connection of whatever driver is beneath; every member is that of some driver alone. */
+export interface RawConnection {
+  [disposed]?: Error;
+  on?(event: 'error', listener: () => void): unknown;
+  removeListener?(event: 'error', listener: () => void): unknown;
+  /** Of a pool that was handed to Knex, which then ends connections itself. */
+  readonly release?: unknown;
+  /** pg. */
+  getTransactionStatus?(): string | null;
+  end?(): unknown;
+  /** mysql2. */
+  destroy?(): void;
+  /** better-sqlite3. */
+  readonly inTransaction?: boolean;
+}
+
+/** What is different from one database to the next, where Knex does not do it. */
+export interface KnexKind {
+  readonly dialect: Dialect;
+  /** Whether all have one connection; then it is never given up, since all that is in memory would go with it. */
+  readonly oneConnection: boolean;
+  /** In what state the transaction is by an answer, or by what is known without; undefined where that does not tell. */
+  status(raw: RawConnection, response: unknown): TransactionStatus | undefined;
+  /** Asks for the status after an error, where errors come without. */
+  readonly statusQuery?: string;
+  /** Ends the connection at once, whatever runs on it. */
+  end(raw: RawConnection): unknown;
+}
+
+/** By the name of Knex's driver. */
+export const kinds: Readonly<Record<string, KnexKind>> = {
+  pg: {
+    dialect: postgresDialect,
+    oneConnection: false,
+    status: (raw) => postgresStatus[raw.getTransactionStatus?.() ?? ''],
+    end: (raw) => raw.end?.(),
+  },
+  mysql2: {
+    dialect: mysqlDialect,
+    oneConnection: false,
+    status: (_, response) => headerStatus(response),
+    statusQuery,
+    end: (raw) => raw.destroy?.(),
+  },
+  'better-sqlite3': {
+    dialect: sqliteDialect,
+    oneConnection: true,
+    status: (raw) => (raw.inTransaction === true ? 'open' : 'none'),
+    end: () => {},
+  },
+};
+
+const postgresStatus: Readonly<Record<string, TransactionStatus>> = { I: 'none', T: 'open', E: 'failed' };
+
+/** What was done has a header with a status, and no columns. Of several results the last header counts. */
+function headerStatus(response: unknown): TransactionStatus | undefined {
+  if (!isList(response)) return undefined;
+  const [result, columns] = response;
+  const header = isList(columns) ? ofLast(result, columns.lastIndexOf(undefined)) : result;
+  if (!isObject(header) || typeof header['serverStatus'] !== 'number') return undefined;
+  return statusOf(header['serverStatus']);
+}
+
+function ofLast(result: unknown, at: number): unknown {
+  return isList(result) ? result[at] : undefined;
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
+}
+
+/** One connection of Knex's pool. Knex sends, tells its listeners, and cancels. */
+export class KnexConnection implements Connection {
+  readonly raw: RawConnection;
+  readonly #client: KnexClient;
+  readonly #kind: KnexKind;
+  readonly #onRelease: () => void;
+  #status: TransactionStatus | undefined;
+
+  constructor(raw: RawConnection, client: KnexClient, kind: KnexKind, onRelease: () => void) {
+    this.raw = raw;
+    this.#client = client;
+    this.#kind = kind;
+    this.#onRelease = onRelease;
+    // A connection that breaks between two statements would otherwise end the process; the next statement says so.
+    raw.on?.('error', ignore);
+  }
+
+  async run(query: KnexQuery | string): Promise<KnexAnswer> {
+    try {
+      const answer = await this.#client.query(this.raw, query);
+      this.#hear(answer.response);
+      return answer;
+    } catch (error) {
+      this.#hear(undefined);
+      const { statusQuery: ask } = this.#kind;
+      // When it cannot be asked, the next statement will say why.
+      if (ask !== undefined && isAnswer(error)) await this.execute(ask).catch(ignore);
+      throw error;
+    }
+  }
+
+  async execute(sql: string): Promise<string | undefined> {
+    const { response } = await this.#client.query(this.raw, sql);
+    this.#hear(response);
+    const last = isList(response) ? response.at(-1) : response;
+    return isObject(last) && typeof last['command'] === 'string' ? last['command'] : undefined;
+  }
+
+  status(): TransactionStatus | undefined {
+    return this.#status;
+  }
+
+  async cancel(): Promise<void> {
+    if (this.#client.canCancelQuery === true) await this.#client.cancelQuery(this.raw);
+  }
+
+  async release(fate: 'reuse' | 'discard'): Promise<void> {
+    if (fate === 'reuse' || this.#kind.oneConnection) this.raw.removeListener?.('error', ignore);
+    else this.#giveUp();
+    this.#onRelease();
+    await this.#client.releaseConnection(this.raw);
+  }
+
+  /** Knex's pool would end it when it is next asked for a connection; until then it would keep its locks. */
+  #giveUp(): void {
+    this.raw[disposed] ??= new Error('settle gave it up, since its state is not known');
+    if (this.raw.release === undefined) Promise.resolve(this.#kind.end(this.raw)).catch(ignore);
+  }
+
+  #hear(response: unknown): void {
+    this.#status = this.#kind.status(this.raw, response) ?? this.#status;
+  }
+}
+
+function ignore(): void {}
