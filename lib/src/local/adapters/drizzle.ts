@@ -2,12 +2,12 @@
 import { SettleError } from '../../util/errors.ts';
 import { derivedDriver, type Connection, type Driver } from '../driver.ts';
 import { nestedOptionConflict } from './nested-options.ts';
-import { refuse, refuseLater, unwrapped } from './orm.ts';
+import { refuse, unwrapped } from './orm.ts';
 
 /** The part of a Drizzle database that is used. */
-export interface DrizzleDatabase<Pool> {
+export interface DrizzleDatabase {
   /** The pool it was made with. */
-  readonly $client: Pool;
+  readonly $client: unknown;
   readonly _: object;
 }
 
@@ -30,9 +30,9 @@ export interface DrizzleDatabase<Pool> {
  *
  * Throws `config_invalid` for anything but a database with one pool.
  */
-export function drizzleDriver<Pool, Database extends DrizzleDatabase<Pool>>(
-  db: Database & DrizzleDatabase<Pool>,
-  beneath: (pool: Pool) => Driver<object>,
+export function drizzleDriver<Database extends DrizzleDatabase>(
+  db: Database,
+  beneath: (pool: Database['$client']) => Driver<object>,
 ): Driver<Database> {
   const original = internalsOf(db);
   const base = beneath(db.$client);
@@ -118,7 +118,7 @@ function unwrapping(prepared: PreparedQuery): PreparedQuery {
   return prepared;
 }
 
-const refuseIterator = refuseLater('iterator()', 'Read in pages: a stream cannot wait for its turn');
+const refuseIterator = refuse('iterator()', 'Read in pages: a stream cannot wait for its turn');
 
 /** What Drizzle's own handle of a transaction has. */
 function rollback(): never {
