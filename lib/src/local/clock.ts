@@ -1,11 +1,11 @@
 /** Time, as the manager needs it; a parameter, so that tests need not wait. */
 export interface Clock {
   /** Milliseconds from any fixed moment; never goes back. */
-  now(): number;
+  readonly now: () => number;
   /** Calls back once after that many milliseconds; returns what forgets it. Does not keep the process alive. */
-  schedule(delayMs: number, callback: () => void): () => void;
+  readonly schedule: (delayMs: number, callback: () => void) => () => void;
   /** Resolves once everything that is ready to run has run. */
-  turn(): Promise<void>;
+  readonly turn: () => Promise<void>;
 }
 
 /** Longer is taken for never: timers of Node fire at once beyond it. */

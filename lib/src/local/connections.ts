@@ -6,10 +6,10 @@
  * - C3 A connection that comes after nobody waits for it any more goes back to the pool.
  */
 import { messageOf, SettleError } from '../util/errors.ts';
-import { isPromiseLike } from '../util/maybe-promise.ts';
-import type { Clock } from './clock.ts';
-import type { Connection, Driver, Need } from './driver.ts';
+import { isPromiseLike, type MaybePromise } from '../util/maybe-promise.ts';
+import type { Connection, Driver } from './driver.ts';
 import { inTime } from './in-time.ts';
+import type { Timers } from './timers.ts';
 
 /** A transaction, as one that has or wants a connection. */
 export interface Holder {
@@ -23,7 +23,7 @@ export interface Holder {
 
 export class Connections {
   readonly #driver: Driver<unknown>;
-  readonly #clock: Clock;
+  readonly #timers: Timers;
   readonly #reserved: number;
   readonly #warn: (cause: unknown) => void;
   readonly #holders = new Map<Holder, { readonly sinceMs: number; readonly connection: Connection }>();
@@ -31,7 +31,7 @@ export class Connections {
   readonly #queue: (() => void)[] = [];
   #outermost = 0;
 
-  constructor(driver: Driver<unknown>, clock: Clock, reserved: number, warn: (cause: unknown) => void) {
+  constructor(driver: Driver<unknown>, timers: Timers, reserved: number, warn: (cause: unknown) => void) {
     const { connectionsMax } = driver;
     if (reserved > 0 && (connectionsMax === undefined || reserved >= connectionsMax)) {
       throw new SettleError(
@@ -41,7 +41,7 @@ export class Connections {
       );
     }
     this.#driver = driver;
-    this.#clock = clock;
+    this.#timers = timers;
     this.#reserved = reserved;
     this.#warn = warn;
   }
@@ -50,33 +50,48 @@ export class Connections {
   async take(holder: Holder, timeoutMs: number): Promise<Connection> {
     this.#refuseIfHopeless(holder);
     const isCounted = this.#reserved > 0 && holder.depth === 0;
-    const untilMs = this.#clock.now() + timeoutMs;
+    const waitsUntilMs = this.#timers.now() + timeoutMs;
     if (isCounted) await this.#waitForShare(holder, timeoutMs);
     try {
-      const connection = await this.#fromPool(holder, untilMs - this.#clock.now(), timeoutMs);
-      this.#holders.set(holder, { sinceMs: this.#clock.now(), connection });
+      const taken = this.#driver.acquire({ readOnly: holder.readOnly });
+      const leftMs = isCounted ? waitsUntilMs - this.#timers.now() : timeoutMs;
+      const connection = isPromiseLike(taken) ? await this.#wait(taken, leftMs, holder, timeoutMs) : taken;
+      this.#holders.set(holder, { sinceMs: this.#timers.now(), connection });
       return connection;
     } catch (error) {
       if (isCounted) this.#leaveShare();
-      throw error;
+      throw this.#explained(error, holder);
     }
   }
 
   /** Gives the holder's connection back. Never throws. */
-  async give(holder: Holder, fate: 'reuse' | 'discard'): Promise<void> {
+  give(holder: Holder, fate: 'reuse' | 'discard'): MaybePromise<void> {
     const held = this.#holders.get(holder);
     if (held === undefined) return;
     this.#holders.delete(holder);
-    await this.#release(held.connection, fate);
     if (this.#reserved > 0 && holder.depth === 0) this.#leaveShare();
+    return this.#release(held.connection, fate);
   }
 
-  async #release(connection: Connection, fate: 'reuse' | 'discard'): Promise<void> {
+  #release(connection: Connection, fate: 'reuse' | 'discard'): MaybePromise<void> {
     try {
-      await connection.release(fate);
+      const released = connection.release(fate);
+      return isPromiseLike(released) ? released.then(undefined, this.#warn) : undefined;
     } catch (error) {
       this.#warn(error);
     }
+  }
+
+  #wait(
+    taken: PromiseLike<Connection>,
+    leftMs: number,
+    holder: Holder,
+    timeoutMs: number,
+  ): Promise<Connection> {
+    const late = (): SettleError => this.#exhausted(holder, `none came within ${timeoutMs} ms`);
+    // C3
+    const giveBack = (connection: Connection): void => void this.#release(connection, 'reuse');
+    return inTime(taken, leftMs, this.#timers, late, giveBack);
   }
 
   /** C1 */
@@ -88,20 +103,6 @@ export class Connections {
     throw this.#exhausted(holder, 'all of them are held by the transactions it is within, which wait for it');
   }
 
-  async #fromPool(holder: Holder, leftMs: number, timeoutMs: number): Promise<Connection> {
-    const need: Need = { readOnly: holder.readOnly };
-    try {
-      const taken = this.#driver.acquire(need);
-      if (!isPromiseLike(taken)) return taken;
-      const late = (): SettleError => this.#exhausted(holder, `none came within ${timeoutMs} ms`);
-      // C3
-      const giveBack = (connection: Connection): void => void this.#release(connection, 'reuse');
-      return await inTime(taken, leftMs, this.#clock, late, giveBack);
-    } catch (error) {
-      throw this.#explained(error, holder);
-    }
-  }
-
   /** C2 */
   #waitForShare(holder: Holder, timeoutMs: number): Promise<void> {
     const shareMax = (this.#driver.connectionsMax ?? Infinity) - this.#reserved;
@@ -111,10 +112,10 @@ export class Connections {
     }
     return new Promise((resolve, reject) => {
       const enter = (): void => {
-        forget();
+        this.#timers.forget(timer);
         resolve();
       };
-      const forget = this.#clock.schedule(timeoutMs, () => {
+      const timer = this.#timers.set(timeoutMs, () => {
         this.#queue.splice(this.#queue.indexOf(enter), 1);
         reject(
           this.#exhausted(
@@ -151,7 +152,7 @@ export class Connections {
   }
 
   #exhausted(holder: Holder, why: string, cause?: unknown): SettleError {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#timers.now();
     const held = [...this.#holders].map(
       ([{ label, depth }, { sinceMs }]) => `${label} (depth ${depth}, for ${Math.round(nowMs - sinceMs)} ms)`,
     );

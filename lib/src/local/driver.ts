@@ -45,6 +45,8 @@ export interface Connection {
   execute(sql: string): MaybePromise<string | undefined>;
   /** In what state the server said the transaction is when it last answered; undefined where it does not say. */
   status?(): TransactionStatus | undefined;
+  /** Waits until `status` is that which a statement's error has left; for drivers that tell of the error earlier. */
+  hearOut?(error: unknown): MaybePromise<void>;
   /** Ends the statement that runs now, on the server. May fail, or come too late. */
   cancel?(): Promise<void>;
   /** Gives the connection back; `discard` when nobody may use it any more, because its state is unknown. */

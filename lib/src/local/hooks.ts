@@ -62,6 +62,10 @@ export class Hooks {
     return errors;
   }
 
+  get hasBeforeCommit(): boolean {
+    return this.#before.length > 0;
+  }
+
   get hasAfter(): boolean {
     return this.#after.length > 0;
   }

@@ -2,7 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { messageOf, SettleError } from '../util/errors.ts';
 import { ambientClient } from './ambient-client.ts';
-import { systemClock, type Clock } from './clock.ts';
+import { systemClock } from './clock.ts';
 import { Connections, type Holder } from './connections.ts';
 import type { BeginOptions } from './dialect.ts';
 import type { Driver } from './driver.ts';
@@ -13,6 +13,7 @@ import { PhysicalTransaction } from './physical.ts';
 import { participation } from './propagation.ts';
 import { Place } from './place.ts';
 import { pauseBeforeRetryMs } from './retry.ts';
+import { Timers } from './timers.ts';
 import { TransactionScope, type ScopeHost, type ScopeInTree } from './scope.ts';
 import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
 import type { OpenWork, OutsideOptions, Transactions, TransactionsOptions, Work } from './transactions.ts';
@@ -42,7 +43,7 @@ class OutsideScope<Client> implements ScopeInTree<Client>, Scope<Client> {
 }
 
 class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Client> {
-  readonly clock: Clock;
+  readonly timers: Timers;
   readonly db: Client;
   readonly strictDb: Client;
   readonly #frames = new AsyncLocalStorage<ScopeInTree<Client> | undefined>();
@@ -53,7 +54,12 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   constructor(driver: Driver<Client>, options: TransactionsOptions) {
     checkOptions(options.defaults ?? {});
     this.#options = options;
-    this.clock = options.clock ?? systemClock;
+    const { schedule, ...clock } = options.clock ?? systemClock;
+    // A timer serves many transactions, and must not run in the context of one of them.
+    this.timers = new Timers({
+      ...clock,
+      schedule: (ms, callback) => this.exit(() => schedule(ms, callback)),
+    });
     this.#primary = this.#sourceOf(driver, options.reserveForNested ?? 0);
     this.db = ambientClient(
       driver.outside,
@@ -179,7 +185,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       } catch (error) {
         const pauseMs = pauseBeforeRetryMs(error, attempt, retry, this.#primary.driver.dialect, random);
         if (pauseMs === undefined || options.signal?.aborted === true) throw error;
-        await new Promise<void>((resolve) => void this.clock.schedule(pauseMs, resolve));
+        await new Promise<void>((resolve) => void this.timers.set(Math.ceil(pauseMs), resolve));
       }
     }
   }
@@ -267,7 +273,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     const holder: Holder = { label, readOnly, depth: around.length, around };
     const physical = new PhysicalTransaction(label, begin, {
       driver,
-      clock: this.clock,
+      timers: this.timers,
       holder,
       acquire: () => connections.take(holder, acquireTimeoutMs),
       release: (fate) => connections.give(holder, fate),
@@ -292,7 +298,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       this.warn(
         new SettleError('internal', `a connection could not be given back: ${messageOf(cause)}`, { cause }),
       );
-    return { driver, connections: new Connections(driver, this.clock, reserved, warn) };
+    return { driver, connections: new Connections(driver, this.timers, reserved, warn) };
   }
 
   forget(owner: TransactionScope<Client>): void {

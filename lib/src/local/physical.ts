@@ -10,8 +10,7 @@
  * - L5 A connection whose state is not known for sure is not given back to the pool.
  */
 import { messageOf, SettleError } from '../util/errors.ts';
-import { isPromiseLike } from '../util/maybe-promise.ts';
-import type { Clock } from './clock.ts';
+import { isPromiseLike, type MaybePromise } from '../util/maybe-promise.ts';
 import type { Holder } from './connections.ts';
 import type { BeginOptions } from './dialect.ts';
 import type { Connection, Driver } from './driver.ts';
@@ -19,6 +18,7 @@ import { inTime } from './in-time.ts';
 import { CommitUnknown, UnexpectedRollback } from './errors.ts';
 import type { Level } from './level.ts';
 import { leavesSessionState } from './statements.ts';
+import type { Timers } from './timers.ts';
 
 /** Milliseconds a statement that was cancelled may take to end, and a COMMIT to be answered. */
 export const cancelGraceMs = 5_000;
@@ -26,13 +26,13 @@ export const commitTimeoutMs = 30_000;
 
 export interface PhysicalPorts {
   readonly driver: Driver<unknown>;
-  readonly clock: Clock;
+  readonly timers: Timers;
   /** Under which the connection is known to be held. */
   readonly holder: Holder;
   /** Takes a connection within the limits of the manager. */
   acquire(): Promise<Connection>;
   /** Gives it back. Never throws. */
-  release(fate: 'reuse' | 'discard'): Promise<void>;
+  release(fate: 'reuse' | 'discard'): MaybePromise<void>;
 }
 
 type Statement<R> = (connection: Connection) => R;
@@ -98,6 +98,7 @@ export class PhysicalTransaction {
       this.#checkAfter();
       return result;
     } catch (error) {
+      await this.#connection?.hearOut?.(error);
       throw this.#failed(level, error);
     } finally {
       this.#quiet();
@@ -163,7 +164,7 @@ export class PhysicalTransaction {
     try {
       const answer = connection.execute('commit');
       const late = (): Error => new Error(`no answer within ${commitTimeoutMs} ms`);
-      tag = isPromiseLike(answer) ? await inTime(answer, commitTimeoutMs, this.#ports.clock, late) : answer;
+      tag = isPromiseLike(answer) ? await inTime(answer, commitTimeoutMs, this.#ports.timers, late) : answer;
     } catch (error) {
       const { kind } = this.#ports.driver.dialect.failureOf(error);
       if (kind === 'connection-lost' || kind === 'unclear') {
@@ -216,7 +217,7 @@ export class PhysicalTransaction {
     this.#connection.cancel?.().catch(() => {});
     try {
       const late = (): Error => new Error(`it goes on after ${cancelGraceMs} ms`);
-      await inTime(quiet, cancelGraceMs, this.#ports.clock, late);
+      await inTime(quiet, cancelGraceMs, this.#ports.timers, late);
     } catch (error) {
       this.#fault ??= aborted(this.label, 'its statement could not be cancelled', error);
       await this.#giveBack('discard');

@@ -10,7 +10,6 @@
  * - S5 Hooks that run after the end run outside of every transaction, and before the caller goes on.
  */
 import { messageOf, SettleError } from '../util/errors.ts';
-import type { Clock } from './clock.ts';
 import type { Connection, Driver } from './driver.ts';
 import { CommitUnknown, PostCommitError, UnexpectedRollback } from './errors.ts';
 import type { CompletionHook, CompletionStatus, Hook, Hooks } from './hooks.ts';
@@ -18,11 +17,12 @@ import type { Level } from './level.ts';
 import type { PhysicalTransaction } from './physical.ts';
 import type { Place } from './place.ts';
 import { refuseTransactionControl } from './statements.ts';
+import type { Timer, Timers } from './timers.ts';
 import type { JoiningOptions, OpenTransaction, Transaction } from './transaction.ts';
 
 /** What a scope needs of the manager that made it. */
 export interface ScopeHost<Client> {
-  readonly clock: Clock;
+  readonly timers: Timers;
   /** The scope the calling code runs in, whatever its transaction. */
   context(): ScopeInTree<Client> | undefined;
   /** Runs a scope within this one. */
@@ -81,7 +81,8 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   /** A nested scope has the turn of its parent's level while it lives. */
   #holdsTurn = false;
   #client: Client | undefined;
-  #forgetLimits: (() => void)[] = [];
+  #timer: Timer | undefined;
+  #forgetSignal: (() => void) | undefined;
   #rejectRun: ((error: unknown) => void) | undefined;
   #rollingBack: Promise<void> | undefined;
 
@@ -94,7 +95,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.physical = setup.physical;
     this.level = setup.level;
     this.#begunAt = setup.begunAt;
-    this.#beganAtMs = host.clock.now();
+    this.#beganAtMs = host.timers.now();
     if (setup.role !== 'owner') this.#siblings()?.add(this);
   }
 
@@ -156,20 +157,20 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   /** Fails the scope when the time is up, or the signal aborts; before that, tells of one that is open for long. */
   limit(timeoutMs: number, signal: AbortSignal | undefined, warnAfterMs = Infinity): void {
+    const { timers } = this.#host;
     const end = (): void => void this.abort(this.#timeout(timeoutMs));
-    if (warnAfterMs < timeoutMs) {
-      const warn = (): void => {
-        this.#host.warn(this.#openForLong(warnAfterMs));
-        this.#forgetLimits.push(this.#host.clock.schedule(timeoutMs - warnAfterMs, end));
-      };
-      this.#forgetLimits.push(this.#host.clock.schedule(warnAfterMs, warn));
-    } else if (timeoutMs !== Infinity) this.#forgetLimits.push(this.#host.clock.schedule(timeoutMs, end));
+    const warn = (): void => {
+      this.#host.warn(this.#openForLong(warnAfterMs));
+      if (timeoutMs !== Infinity) this.#timer = timers.set(timeoutMs - warnAfterMs, end);
+    };
+    if (warnAfterMs < timeoutMs) this.#timer = timers.set(warnAfterMs, warn);
+    else if (timeoutMs !== Infinity) this.#timer = timers.set(timeoutMs, end);
     if (signal === undefined) return;
     const onAbort = (): void => void this.abort(this.#cancelled(signal));
     if (signal.aborted) onAbort();
     else {
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#forgetLimits.push(() => signal.removeEventListener('abort', onAbort));
+      this.#forgetSignal = () => signal.removeEventListener('abort', onAbort);
     }
   }
 
@@ -194,9 +195,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   }
 
   /** What the function of the scope comes to, or why the scope was ended while it ran. */
-  async outcomeOf<T>(work: () => T | PromiseLike<T>): Promise<T> {
-    await this.#throwIfAborted();
-    return await new Promise<T>((resolve, reject) => {
+  outcomeOf<T>(work: () => T | PromiseLike<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#state.kind === 'ended') throw this.#endedError();
       this.#rejectRun = reject;
       Promise.resolve(work()).then(resolve, reject);
     });
@@ -213,11 +214,11 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   /** Ends it well. Throws when it cannot be: then everything is rolled back, unless the error says otherwise. */
   async complete(result?: unknown): Promise<void> {
-    await this.#throwIfAborted();
+    if (this.hasEnded) await this.#throwIfAborted();
     this.refuseUnlessActive();
     this.#state = { kind: 'closing' };
     if (this.#isBusy) await this.#drained();
-    await this.#throwIfAborted();
+    if (this.hasEnded) await this.#throwIfAborted();
     if (this.driver.holding !== undefined) await this.#flush();
     switch (this.role) {
       case 'joined':
@@ -266,7 +267,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   /** One line for each scope of the tree below. */
   describe(depth = 0): string[] {
-    const ageMs = Math.round(this.#host.clock.now() - this.#beganAtMs);
+    const ageMs = Math.round(this.#host.timers.now() - this.#beganAtMs);
     const what = [`${this.label} (${this.role}, ${this.#state.kind}`, `${ageMs} ms`];
     if (this.role === 'owner')
       what.push(this.physical.holdsConnection ? 'has a connection' : 'has no connection');
@@ -356,7 +357,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
         this.#whenIdle = resolve;
       });
       // What goes on after that which was not awaited shows itself now, and is refused.
-      await this.#host.clock.turn();
+      await this.#host.timers.turn();
     }
   }
 
@@ -377,7 +378,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       await this.#rollBack(error);
       throw error;
     }
-    await this.#throwIfAborted();
+    if (this.hasEnded) await this.#throwIfAborted();
   }
 
   /** It may have been ended from outside at any moment that something was awaited. */
@@ -408,14 +409,15 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   }
 
   async #completeOwner(result: unknown): Promise<void> {
+    const { hooks } = this.level;
     try {
-      await this.level.hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
-      await this.#flush();
+      if (hooks.hasBeforeCommit) await hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
+      if (this.driver.holding !== undefined) await this.#flush();
     } catch (error) {
       await this.#rollBack(error);
       throw error;
     }
-    await this.#throwIfAborted();
+    if (this.hasEnded) await this.#throwIfAborted();
     const surprise = this.#surprise();
     if (surprise !== undefined || this.level.rollbackOnly !== undefined) {
       await this.#rollBack(surprise);
@@ -510,7 +512,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   }
 
   #forget(): void {
-    for (const forget of this.#forgetLimits.splice(0)) forget();
+    if (this.#timer !== undefined) this.#host.timers.forget(this.#timer);
+    this.#forgetSignal?.();
+    this.#forgetSignal = undefined;
   }
 
   #siblings(): Set<TransactionScope<Client>> | undefined {

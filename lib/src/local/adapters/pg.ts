@@ -24,7 +24,6 @@ export interface PgPoolClient {
   query(text: string): Promise<PgResult | readonly PgResult[]>;
   release(destroy?: boolean): void;
   on(event: 'error', listener: (error: Error) => void): unknown;
-  removeListener(event: 'error', listener: (error: Error) => void): unknown;
   /** Since 8.21. */
   getTransactionStatus?(): string | null;
   readonly processID?: number | null;
@@ -49,6 +48,14 @@ export function pgDriver<Pool extends PgPool>(pool: Pool): Driver<PgHandle<Pool>
       next: 'Pass new pg.Pool(...); a single Client cannot serve several transactions',
     });
   }
+  const connections = new WeakMap<PgPoolClient, PgConnection>();
+  const connectionOf = (client: PgPoolClient): PgConnection => {
+    const known = connections.get(client);
+    if (known !== undefined) return known;
+    const made = new PgConnection(client, pool);
+    connections.set(client, made);
+    return made;
+  };
   return {
     name: 'pg',
     dialect: postgresDialect,
@@ -57,7 +64,7 @@ export function pgDriver<Pool extends PgPool>(pool: Pool): Driver<PgHandle<Pool>
     get connectionsMax() {
       return pool.options?.max;
     },
-    acquire: async () => new PgConnection(await pool.connect(), pool),
+    acquire: () => pool.connect().then(connectionOf),
     client: (gate) => ({ query: gated(gate) }),
   };
 }
@@ -68,7 +75,7 @@ function gated(gate: Pick<Gate<unknown>, 'run'>): PgPool['query'] {
     const callback = args.at(-1);
     const given = isCallback(callback) ? args.slice(0, -1) : args;
     const ran = gate.run(
-      (connection) => (connection as PgConnection).query(given as [string]),
+      (connection) => (connection as PgConnection).client.query(...(given as [string])),
       textOf(args[0]),
     );
     return isCallback(callback) ? void callBack(callback, ran) : ran;
@@ -96,18 +103,13 @@ class PgConnection implements Connection {
   constructor(client: PgPoolClient, pool: PgPool) {
     this.client = client;
     this.#pool = pool;
-    // A connection that breaks between two statements would otherwise end the process; the next statement says so.
+    // A connection that breaks between two statements would otherwise end the process; the next statement says so. The
+    // pool has a listener of its own while the connection is idle, so this one stays.
     client.on('error', ignore);
   }
 
-  query(args: [string]): Promise<unknown> {
-    return this.client.query(...args).catch((error: unknown) => this.#hearOut(error));
-  }
-
-  async execute(sql: string): Promise<string | undefined> {
-    const answer = await this.client.query(sql);
-    const last = Array.isArray(answer) ? (answer.at(-1) as PgResult | undefined) : (answer as PgResult);
-    return last?.command ?? undefined;
+  execute(sql: string): Promise<string | undefined> {
+    return this.client.query(sql).then(tagOf);
   }
 
   status(): TransactionStatus | undefined {
@@ -123,11 +125,10 @@ class PgConnection implements Connection {
     }
   }
 
-  /** An error arrives before the state it leaves the transaction in: asking for anything else waits for that. */
-  async #hearOut(error: unknown): Promise<never> {
+  /** pg rejects with an error before it reads the state that follows it: asking for anything else waits for that. */
+  async hearOut(error: unknown): Promise<void> {
     const isFromServer = error instanceof Error && 'severity' in error;
     if (isFromServer && this.status() === 'open') await this.client.query('select 1').catch(ignore);
-    throw error;
   }
 
   /** Over a connection of its own: those of the pool may all be waiting for this one. */
@@ -146,9 +147,13 @@ class PgConnection implements Connection {
   }
 
   release(fate: 'reuse' | 'discard'): void {
-    this.client.removeListener('error', ignore);
     this.client.release(fate === 'discard');
   }
+}
+
+function tagOf(answer: PgResult | readonly PgResult[]): string | undefined {
+  const last = Array.isArray(answer) ? (answer as readonly PgResult[]).at(-1) : (answer as PgResult);
+  return last?.command ?? undefined;
 }
 
 function ignore(): void {}
