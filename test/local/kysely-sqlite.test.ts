@@ -1,15 +1,21 @@
+import { DatabaseSync } from 'node:sqlite';
 import BetterSqlite from 'better-sqlite3';
 import { Kysely, sql, SqliteDialect } from 'kysely';
+import { describe, expect, test } from 'vitest';
 import { betterSqliteDriver } from '../../lib/src/local/adapters/better-sqlite3.ts';
 import { kyselyDriver } from '../../lib/src/local/adapters/kysely.ts';
+import { nodeSqliteDriver } from '../../lib/src/local/adapters/node-sqlite.ts';
+import { createTransactions } from '../../lib/src/local/manager.ts';
 import { localContract } from './contract.ts';
 import { sqliteNotes } from './databases.ts';
+import type { Subject } from './subject.ts';
+import { outcomeOf, thrownBy, turn, worldOf } from './world.ts';
 
 interface Database {
   readonly note: { readonly value: string };
 }
 
-localContract({
+const subject: Subject<Kysely<Database>> = {
   name: 'Kysely over better-sqlite3',
   database: sqliteNotes((path) => new BetterSqlite(path)),
   open(_, url) {
@@ -26,4 +32,75 @@ localContract({
     return rows.map(({ value }) => value);
   },
   raw: (db, text) => sql.raw(text).execute(db),
+};
+
+localContract(subject);
+
+describe('what is special to Kysely over better-sqlite3', () => {
+  const { transactions, add, insert, expectStored } = worldOf(subject);
+
+  test('a statement of an outer handle waits for the end of the nested scope, and is not part of it', async () => {
+    const tx = await transactions();
+    await tx.run(async (outer) => {
+      const inner = tx.run(
+        async () => {
+          await add(tx, 'inner');
+          await turn();
+          throw new Error('inner');
+        },
+        { propagation: 'nested' },
+      );
+      const waiting = tx.exit(() => insert(outer.client, 'outer'));
+      expect(await outcomeOf(inner)).toBe('inner');
+      await waiting;
+    });
+    await expectStored('outer');
+  });
+
+  test('a statement outside of an open transaction is refused, and does not become part of it', async () => {
+    const tx = await transactions();
+    await tx.run(async () => {
+      await add(tx, 'inside');
+      expect(await outcomeOf(tx.exit(() => add(tx, 'outside')))).toBe('scope_busy');
+    });
+    await expectStored('inside');
+  });
+
+  test('its own transaction() is refused outside of one: it would not wait for the others', async () => {
+    const tx = await transactions();
+    const own = tx.exit(async () => await tx.db.transaction().execute(() => Promise.resolve()));
+    expect(await thrownBy(own)).toMatchObject({ code: 'statement_refused' });
+  });
+
+  test('gives generated keys and counts as Kysely does', async () => {
+    const tx = await transactions();
+    await tx.run(async () => {
+      const [inserted] = await tx.db.insertInto('note').values({ value: 'a' }).execute();
+      expect(inserted).toMatchObject({ insertId: 1n, numInsertedOrUpdatedRows: 1n });
+      const returned = await tx.db.updateTable('note').set({ value: 'b' }).returningAll().execute();
+      expect(returned).toEqual([{ value: 'b' }]);
+    });
+  });
 });
+
+describe('Kysely over node:sqlite', () => {
+  test('reads and writes, and rolls back', async () => {
+    const database = new DatabaseSync(':memory:');
+    database.exec('create table note (value text primary key)');
+    // The dialect serves to compile: what runs goes to the driver beneath.
+    const db = new Kysely<Database>({
+      dialect: new SqliteDialect({ database: new BetterSqlite(':memory:') }),
+    });
+    const tx = createTransactions(kyselyDriver(db, nodeSqliteDriver(database)));
+    await tx.run(() => insertAndRead(tx.db, 'kept'));
+    expect(await outcomeOf(tx.run(() => insertAndRead(tx.db, 'kept')))).toMatch(/UNIQUE/);
+    expect(await subject.values(tx.db)).toEqual(['kept']);
+    database.close();
+  });
+});
+
+async function insertAndRead(db: Kysely<Database>, value: string): Promise<void> {
+  const inserted = await db.insertInto('note').values({ value }).executeTakeFirst();
+  expect(inserted.numInsertedOrUpdatedRows).toBe(1n);
+  expect(await subject.values(db)).toEqual([value]);
+}
