@@ -1,9 +1,9 @@
 /** DBOS: a library on PostgreSQL. The workflow and its steps run in the caller's own process. */
 import { measureIn } from '../../harness/child.ts';
 import type { Measured } from '../../harness/load.ts';
+import { findPostgres, type Postgres } from '../../harness/postgres.ts';
 import { install } from './install.ts';
 import type { Peer, PeerLoad } from './peer.ts';
-import { findPostgres, type Postgres } from './postgres.ts';
 
 const version = '5.3.0';
 /** Connections of its pool: 20 gave the most of 10 (its default), 20, 50 and 100: see ../../README.md. */

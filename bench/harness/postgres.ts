@@ -4,8 +4,8 @@ import { chownSync, existsSync, mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { freePorts } from '../../harness/port.ts';
-import { startProgram } from '../../harness/program.ts';
+import { freePorts } from './port.ts';
+import { startProgram } from './program.ts';
 
 export interface Postgres {
   /** Version and the settings that matter. */
