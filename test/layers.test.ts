@@ -46,6 +46,10 @@ const layers: Record<string, Layer> = {
   'participant/glue': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
   'participant/mysql': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'] },
   'participant/postgres': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'] },
+  'participant/redis': {
+    imports: ['participant', 'wire', 'define', 'http', 'core', 'util'],
+    node: ['node:crypto'],
+  },
   'participant/sqlite': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
   local: { imports: ['util'], node: ['node:async_hooks'] },
   'local/adapters': { imports: ['local', 'util'] },
