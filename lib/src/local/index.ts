@@ -23,4 +23,10 @@ export { createTransactions } from './manager.ts';
 export type { RetryOptions, ScopeOptions } from './options.ts';
 export type { Propagation } from './propagation.ts';
 export type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
+export {
+  transactional,
+  type Transactional,
+  type TransactionalDecorator,
+  type TransactionsSource,
+} from './transactional.ts';
 export type { OutsideOptions, Transactions, TransactionsOptions } from './transactions.ts';

@@ -19,6 +19,15 @@ export class Place {
 
   toString(): string {
     const frames = (this.stack ?? '').split('\n').slice(1);
-    return frames[this.#inBetween]?.trim() ?? 'at an unknown place';
+    const caller = frames[this.#inBetween];
+    // What lies beside us is a way of ours to call it, and not where it was begun.
+    const ours = folderOf(frames[0]);
+    const beyond = frames.slice(this.#inBetween).find((frame) => !folderOf(frame).startsWith(ours));
+    return (beyond ?? caller)?.trim() ?? 'at an unknown place';
   }
+}
+
+/** `at name (/folder/file.js:1:2)`, `at async file:///folder/file.js:1:2` */
+function folderOf(frame = ''): string {
+  return /(?:\(|at (?:async )?)([^()]*[\\/])[^\\/]*:\d+:\d+\)?$/.exec(frame)?.[1] ?? '';
 }
