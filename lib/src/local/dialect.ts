@@ -92,12 +92,12 @@ export const mysqlDialect: Dialect = {
     const errno = memberOf(error, 'errno');
     // The deadlock's victim loses its whole transaction, savepoints and all.
     if (errno === 1213) return { kind: 'deadlock', endsTransaction: true };
-    // So does who finds no room for another lock.
+    // What was read has changed (innodb_snapshot_isolation, MariaDB's default since 11.6): so does who finds that out.
+    if (errno === 1020) return { kind: 'serialization', endsTransaction: true };
+    // And who finds no room for another lock.
     if (errno === 1206) return { kind: 'refused', endsTransaction: true };
     // An error during COMMIT.
     if (errno === 1180) return unclear;
-    // MariaDB since 11.6: what was read has changed. Only the statement is undone, but the transaction cannot succeed.
-    if (errno === 1020) return { kind: 'serialization', endsTransaction: false };
     if (typeof errno === 'number' && connectionEnds.has(errno)) return lost;
     // The connectors number their own errors from 45,000, and call some of the server's fatal that are not.
     if (typeof errno === 'number' && errno >= 1000 && errno < 45_000) return refused;
@@ -125,17 +125,20 @@ export const sqliteDialect: Dialect = {
   begin: ({ readOnly }) => (readOnly ? ['begin', 'pragma query_only = 1'] : ['begin immediate']),
   reset: ({ readOnly }) => (readOnly ? ['pragma query_only = 0'] : []),
   failureOf(error) {
-    const code = codeOf(error);
-    const errcode = memberOf(error, 'errcode');
-    const isBusy =
-      code.startsWith('SQLITE_BUSY') ||
-      (typeof errcode === 'number' && (errcode & 255) === 5 && errcode !== 0);
-    return isBusy ? { kind: 'serialization', endsTransaction: false } : refused;
+    if (isSqlite(error, 'SQLITE_BUSY', 5)) return { kind: 'serialization', endsTransaction: false };
+    // What did not reach the disk may have done so in part.
+    return isSqlite(error, 'SQLITE_IOERR', 10) ? unclear : refused;
   },
-  // ON CONFLICT ROLLBACK, a full disk: it is rolled back.
-  commitsBefore: () => false,
+  // ON CONFLICT ROLLBACK, a full disk and others roll back; after an error of the text alone, it was a COMMIT in it.
+  commitsBefore: (error) => isSqlite(error, 'SQLITE_ERROR', 1),
   deniesAccess: () => false,
 };
+
+/** better-sqlite3 has a name for the extended code, node:sqlite its number, whose last byte is the code. */
+function isSqlite(error: unknown, name: string, code: number): boolean {
+  const errcode = memberOf(error, 'errcode');
+  return codeOf(error).startsWith(name) || (typeof errcode === 'number' && (errcode & 255) === code);
+}
 
 const networkErrors = new Set([
   'ECONNRESET',
@@ -157,8 +160,11 @@ const lossInWords =
   /connection (?:is )?(?:terminated|closed|lost|ended|not queryable)|not queryable|closed state/i;
 
 function lossOf(error: unknown): Failure {
-  if (networkErrors.has(codeOf(error))) return lost;
-  return error instanceof Error && lossInWords.test(error.message) ? lost : unclear;
+  // A pool may say only beneath its own error why it has no connection.
+  const isLoss = causesOf(error).some(
+    ({ code, message }) => networkErrors.has(String(code)) || lossInWords.test(String(message)),
+  );
+  return isLoss ? lost : unclear;
 }
 
 function codeOf(error: unknown): string {
