@@ -6,19 +6,37 @@
  * - C3 A connection that comes after nobody waits for it any more goes back to the pool.
  */
 import { messageOf, SettleError } from '../util/errors.ts';
+import { LinkedSet, type Place } from '../util/linked-set.ts';
 import { isPromiseLike, type MaybePromise } from '../util/maybe-promise.ts';
 import type { Connection, Driver } from './driver.ts';
 import { inTime } from './in-time.ts';
 import type { Timers } from './timers.ts';
 
 /** A transaction, as one that has or wants a connection. */
-export interface Holder {
+export class Holder {
   readonly label: string;
-  /** How many transactions it is within. */
-  readonly depth: number;
   readonly readOnly: boolean;
   /** Those it is within. */
   readonly around: readonly Holder[];
+  /** Undefined while it has no connection. */
+  held: Held | undefined;
+
+  constructor(label: string, readOnly: boolean, around: readonly Holder[]) {
+    this.label = label;
+    this.readOnly = readOnly;
+    this.around = around;
+  }
+
+  /** How many transactions it is within. */
+  get depth(): number {
+    return this.around.length;
+  }
+}
+
+interface Held {
+  readonly connection: Connection;
+  readonly sinceMs: number;
+  readonly place: Place<Holder>;
 }
 
 export class Connections {
@@ -26,7 +44,7 @@ export class Connections {
   readonly #timers: Timers;
   readonly #reserved: number;
   readonly #warn: (cause: unknown) => void;
-  readonly #holders = new Map<Holder, { readonly sinceMs: number; readonly connection: Connection }>();
+  readonly #holders = new LinkedSet<Holder>();
   /** Outermost transactions that wait because of C2. */
   readonly #queue: (() => void)[] = [];
   #outermost = 0;
@@ -50,13 +68,16 @@ export class Connections {
   async take(holder: Holder, timeoutMs: number): Promise<Connection> {
     this.#refuseIfHopeless(holder);
     const isCounted = this.#reserved > 0 && holder.depth === 0;
-    const waitsUntilMs = this.#timers.now() + timeoutMs;
-    if (isCounted) await this.#waitForShare(holder, timeoutMs);
+    let leftMs = timeoutMs;
+    if (isCounted) {
+      const beganMs = this.#timers.now();
+      await this.#waitForShare(holder, timeoutMs);
+      leftMs -= this.#timers.now() - beganMs;
+    }
     try {
-      const taken = this.#driver.acquire({ readOnly: holder.readOnly });
-      const leftMs = isCounted ? waitsUntilMs - this.#timers.now() : timeoutMs;
-      const connection = isPromiseLike(taken) ? await this.#wait(taken, leftMs, holder, timeoutMs) : taken;
-      this.#holders.set(holder, { sinceMs: this.#timers.now(), connection });
+      const taken = this.#take(holder, leftMs, timeoutMs);
+      const connection = isPromiseLike(taken) ? await taken : taken;
+      holder.held = { connection, sinceMs: this.#timers.now(), place: this.#holders.add(holder) };
       return connection;
     } catch (error) {
       if (isCounted) this.#leaveShare();
@@ -66,11 +87,23 @@ export class Connections {
 
   /** Gives the holder's connection back. Never throws. */
   give(holder: Holder, fate: 'reuse' | 'discard'): MaybePromise<void> {
-    const held = this.#holders.get(holder);
+    const { held } = holder;
     if (held === undefined) return;
-    this.#holders.delete(holder);
+    holder.held = undefined;
+    this.#holders.remove(held.place);
     if (this.#reserved > 0 && holder.depth === 0) this.#leaveShare();
     return this.#release(held.connection, fate);
+  }
+
+  #take(holder: Holder, leftMs: number, timeoutMs: number): MaybePromise<Connection> {
+    // Then nothing has to be waited for.
+    const hadIdle = this.#driver.hasIdleConnection === true;
+    const taken = this.#driver.acquire(holder);
+    if (!isPromiseLike(taken) || hadIdle) return taken;
+    const late = (): SettleError => this.#exhausted(holder, `none came within ${timeoutMs} ms`);
+    // C3
+    const giveBack = (connection: Connection): void => void this.#release(connection, 'reuse');
+    return inTime(taken, leftMs, this.#timers, late, giveBack);
   }
 
   #release(connection: Connection, fate: 'reuse' | 'discard'): MaybePromise<void> {
@@ -82,23 +115,12 @@ export class Connections {
     }
   }
 
-  #wait(
-    taken: PromiseLike<Connection>,
-    leftMs: number,
-    holder: Holder,
-    timeoutMs: number,
-  ): Promise<Connection> {
-    const late = (): SettleError => this.#exhausted(holder, `none came within ${timeoutMs} ms`);
-    // C3
-    const giveBack = (connection: Connection): void => void this.#release(connection, 'reuse');
-    return inTime(taken, leftMs, this.#timers, late, giveBack);
-  }
-
   /** C1 */
   #refuseIfHopeless(holder: Holder): void {
     const { connectionsMax } = this.#driver;
     if (connectionsMax === undefined) return;
-    const own = holder.around.filter((around) => this.#holders.has(around));
+    if (holder.around.length < connectionsMax) return;
+    const own = holder.around.filter((around) => around.held !== undefined);
     if (own.length < connectionsMax) return;
     throw this.#exhausted(holder, 'all of them are held by the transactions it is within, which wait for it');
   }
@@ -138,7 +160,8 @@ export class Connections {
     if (error instanceof SettleError) return error;
     const { connectionsMax = Infinity, dialect, name } = this.#driver;
     // The pool's own limit was shorter than ours.
-    if (this.#holders.size >= connectionsMax) return this.#exhausted(holder, messageOf(error), error);
+    if (this.#holders.members().length >= connectionsMax)
+      return this.#exhausted(holder, messageOf(error), error);
     if (dialect.deniesAccess(error)) {
       return new SettleError('database_access_denied', `${holder.label}: ${messageOf(error)}`, {
         cause: error,
@@ -153,9 +176,10 @@ export class Connections {
 
   #exhausted(holder: Holder, why: string, cause?: unknown): SettleError {
     const nowMs = this.#timers.now();
-    const held = [...this.#holders].map(
-      ([{ label, depth }, { sinceMs }]) => `${label} (depth ${depth}, for ${Math.round(nowMs - sinceMs)} ms)`,
-    );
+    const held = this.#holders.members().map(({ label, depth, held }) => {
+      const forMs = Math.round(nowMs - (held?.sinceMs ?? nowMs));
+      return `${label} (depth ${depth}, for ${forMs} ms)`;
+    });
     const size = this.#driver.connectionsMax ?? 'an unknown number of';
     return new SettleError(
       'pool_exhausted',

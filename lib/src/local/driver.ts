@@ -15,6 +15,8 @@ export interface Driver<Client, C extends Connection = Connection> {
   readonly outside: Client;
   /** At most so many connections at a time; undefined where nobody knows. */
   readonly connectionsMax: number | undefined;
+  /** Whether a connection could be had without waiting now; undefined where nobody knows. */
+  readonly hasIdleConnection?: boolean;
   /**
    * `at-once`: statements return their result, not a promise, so that they cannot wait for a connection or for their
    * turn: the connection is taken when the transaction begins.
@@ -89,6 +91,9 @@ export function derivedDriver<Base, C extends Connection, Client>(
     outside: build(base.outside, undefined, undefined),
     get connectionsMax() {
       return base.connectionsMax;
+    },
+    get hasIdleConnection() {
+      return base.hasIdleConnection === true;
     },
     answers: base.answers,
     acquire: (need) => base.acquire(need),

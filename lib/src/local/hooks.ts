@@ -14,40 +14,40 @@ export const hooksMax = 10_000;
  * savepoint it was registered in: goes up with a savepoint that is released, and ends with one that is rolled back.
  */
 export class Hooks {
-  #before: Hook[] = [];
-  #after: { readonly on: CompletionStatus | 'any'; readonly hook: CompletionHook }[] = [];
+  // Most transactions have none.
+  #before: Hook[] | undefined;
+  #after: { readonly on: CompletionStatus | 'any'; readonly hook: CompletionHook }[] | undefined;
 
   beforeCommit(hook: Hook): void {
+    this.#before ??= [];
     refuseMore(this.#before.length);
     this.#before.push(hook);
   }
 
   after(on: CompletionStatus | 'any', hook: CompletionHook): void {
+    this.#after ??= [];
     refuseMore(this.#after.length);
     this.#after.push({ on, hook });
   }
 
   /** Takes over those of a savepoint that was released. */
   adopt(released: Hooks): void {
-    for (const hook of released.#before) this.beforeCommit(hook);
-    for (const { on, hook } of released.#after) this.after(on, hook);
+    for (const hook of released.#before ?? []) this.beforeCommit(hook);
+    for (const { on, hook } of released.#after ?? []) this.after(on, hook);
   }
 
   /** Each in its order, and those that they register. The first that throws ends it: a veto. */
   async runBeforeCommit(run: (hook: Hook) => Promise<unknown>): Promise<void> {
     // The list grows while hooks register further ones; every one counts towards the limit.
-    for (let n = 0; n < this.#before.length; n++) {
-      const hook = this.#before[n];
-      if (hook !== undefined) await run(hook);
-    }
-    this.#before = [];
+    for (const hook of this.#before ?? []) await run(hook);
+    this.#before = undefined;
   }
 
   /** Every one of them, one after the other; gives back what they threw. */
   async runAfter(status: CompletionStatus): Promise<readonly unknown[]> {
     const errors: unknown[] = [];
-    const due = this.#after;
-    this.#after = [];
+    const due = this.#after ?? [];
+    this.#after = undefined;
     // Hooks for one outcome come first, then those for any.
     for (const wanted of [status, 'any'] as const) {
       for (const { on, hook } of due) {
@@ -63,11 +63,11 @@ export class Hooks {
   }
 
   get hasBeforeCommit(): boolean {
-    return this.#before.length > 0;
+    return this.#before !== undefined;
   }
 
   get hasAfter(): boolean {
-    return this.#after.length > 0;
+    return this.#after !== undefined;
   }
 }
 

@@ -1,15 +1,22 @@
 /** Finds out which transaction a call belongs to, begins and ends it, and says who holds the connections. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { messageOf, SettleError } from '../util/errors.ts';
+import { LinkedSet } from '../util/linked-set.ts';
 import { ambientClient } from './ambient-client.ts';
 import { systemClock } from './clock.ts';
-import { Connections, type Holder } from './connections.ts';
+import { Connections, Holder } from './connections.ts';
 import type { BeginOptions } from './dialect.ts';
 import type { Driver } from './driver.ts';
 import type { Hook } from './hooks.ts';
 import { Level } from './level.ts';
-import { acquireTimeoutMsDefault, checkOptions, timeoutMsDefault, type ScopeOptions } from './options.ts';
-import { PhysicalTransaction } from './physical.ts';
+import {
+  acquireTimeoutMsDefault,
+  checkOptions,
+  timeoutMsDefault,
+  type RetryOptions,
+  type ScopeOptions,
+} from './options.ts';
+import { PhysicalTransaction, type Source } from './physical.ts';
 import { participation } from './propagation.ts';
 import { Place } from './place.ts';
 import { pauseBeforeRetryMs } from './retry.ts';
@@ -49,7 +56,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   readonly #frames = new AsyncLocalStorage<ScopeInTree<Client> | undefined>();
   readonly #options: TransactionsOptions;
   readonly #primary: Source<Client>;
-  readonly #open = new Set<TransactionScope<Client>>();
+  readonly owners = new LinkedSet<TransactionScope<Client>>();
 
   constructor(driver: Driver<Client>, options: TransactionsOptions) {
     checkOptions(options.defaults ?? {});
@@ -120,7 +127,11 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   }
 
   describe(): string {
-    return [...this.#open].flatMap((scope) => scope.describe()).join('\n');
+    return this.owners
+      .members()
+      .toReversed()
+      .flatMap((scope) => scope.describe())
+      .join('\n');
   }
 
   context(): ScopeInTree<Client> | undefined {
@@ -142,24 +153,39 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     else onWarning(warning);
   }
 
-  async #run<T>(
+  #run<T>(
     parent: ScopeInTree<Client> | undefined,
     work: AnyWork<T, Client>,
     options: ScopeOptions,
     begunAt: Place,
   ): Promise<T> {
+    try {
+      return this.#started(parent, work, options, { label: labelOf(options, work.name), begunAt });
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #started<T>(
+    parent: ScopeInTree<Client> | undefined,
+    work: AnyWork<T, Client>,
+    options: ScopeOptions,
+    setup: Setup,
+  ): Promise<T> {
     checkOptions(options);
-    const setup = { label: labelOf(options, work.name), begunAt };
     const kind = participation(options.propagation ?? 'required', parent?.asTransaction !== undefined);
     switch (kind) {
-      case 'begin':
-        return await this.#runWithRetry(parent, work, options, setup);
+      case 'begin': {
+        const retry = options.retry ?? this.#options.defaults?.retry;
+        if (retry !== undefined) return this.#runWithRetry(retry, parent, work, options, setup);
+        return this.#runIn(this.#scopeFor(kind, parent, options, setup), work, options);
+      }
       case 'join':
       case 'savepoint':
-        return await this.#runIn(this.#scopeFor(kind, parent, options, setup), work, options);
+        return this.#runIn(this.#scopeFor(kind, parent, options, setup), work, options);
       case 'outside': {
         const outside = new OutsideScope(this.#primary.driver.outside, parent);
-        return await this.#frames.run(outside, work, outside);
+        return Promise.resolve(this.#frames.run(outside, work, outside));
       }
       case 'missing':
         throw missing(setup.label);
@@ -172,13 +198,13 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
 
   /** Only who began the transaction can begin it again. */
   async #runWithRetry<T>(
+    retry: RetryOptions,
     parent: ScopeInTree<Client> | undefined,
     work: AnyWork<T, Client>,
     options: ScopeOptions,
     setup: Setup,
   ): Promise<T> {
-    const { defaults, random = Math.random } = this.#options;
-    const retry = options.retry ?? defaults?.retry;
+    const { random = Math.random } = this.#options;
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#runIn(this.#scopeFor('begin', parent, options, setup), work, options);
@@ -197,7 +223,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   ): Promise<T> {
     let result: T;
     try {
-      await this.#enter(scope);
+      if (mustWait(scope)) await this.#enter(scope);
       result = await scope.outcomeOf(() => this.#frames.run(scope, work, scope));
     } catch (error) {
       if (scope.hasEnded || options.rollbackOn?.(error) !== false) throw await scope.failWith(error);
@@ -208,7 +234,6 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     return result;
   }
 
-  /** Waits until it is its turn; a driver that answers at once cannot wait for a connection later. */
   async #enter(scope: TransactionScope<Client>): Promise<void> {
     try {
       if (scope.role === 'nested') await scope.enter();
@@ -254,7 +279,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   }
 
   #owner(
-    { driver, connections }: Source<Client>,
+    source: Source<Client>,
     parent: ScopeInTree<Client> | undefined,
     options: ScopeOptions,
     { label, begunAt }: Setup,
@@ -264,20 +289,11 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     const { timeoutMs = defaults.timeoutMs ?? timeoutMsDefault } = options;
     const { acquireTimeoutMs = defaults.acquireTimeoutMs ?? acquireTimeoutMsDefault } = options;
     const isTimed = (options.timeoutMs ?? defaults.timeoutMs ?? Infinity) !== Infinity;
-    const begin: BeginOptions = {
-      isolation,
-      readOnly,
-      serverTimeoutMs: isTimed ? Math.ceil(timeoutMs) : undefined,
-    };
-    const around = transactionsAround(parent);
-    const holder: Holder = { label, readOnly, depth: around.length, around };
-    const physical = new PhysicalTransaction(label, begin, {
-      driver,
-      timers: this.timers,
-      holder,
-      acquire: () => connections.take(holder, acquireTimeoutMs),
-      release: (fate) => connections.give(holder, fate),
-    });
+    const serverTimeoutMs = isTimed ? Math.ceil(timeoutMs) : undefined;
+    const holder = new Holder(label, readOnly, transactionsAround(parent));
+    const begin: BeginOptions = { isolation, readOnly, serverTimeoutMs };
+    const physical = new PhysicalTransaction({ source, holder, acquireTimeoutMs, begin });
+    const { driver } = source;
     const level = new Level(undefined);
     const scope = new TransactionScope<Client>(this, {
       label,
@@ -288,7 +304,6 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       level,
       begunAt,
     });
-    this.#open.add(scope);
     scope.limit(timeoutMs, signal, warnAfterMs);
     return scope;
   }
@@ -298,18 +313,8 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       this.warn(
         new SettleError('internal', `a connection could not be given back: ${messageOf(cause)}`, { cause }),
       );
-    return { driver, connections: new Connections(driver, this.timers, reserved, warn) };
+    return { driver, connections: new Connections(driver, this.timers, reserved, warn), timers: this.timers };
   }
-
-  forget(owner: TransactionScope<Client>): void {
-    this.#open.delete(owner);
-  }
-}
-
-/** A database, with those who hold its connections. */
-interface Source<Client> {
-  readonly driver: Driver<Client>;
-  readonly connections: Connections;
 }
 
 interface Setup {
@@ -323,10 +328,16 @@ type AnyWork<T, Client> = (
 
 const warnAfterMsDefault = 30_000;
 
+/** For its turn, or for a connection: a driver that answers at once cannot wait for one later. */
+function mustWait<Client>({ role, driver }: TransactionScope<Client>): boolean {
+  return role === 'nested' || (role === 'owner' && driver.answers === 'at-once');
+}
+
 /** The transactions that are suspended or open around a scope, each once. */
 function transactionsAround<Client>(parent: ScopeInTree<Client> | undefined): readonly Holder[] {
+  if (parent === undefined) return [];
   const around = new Set<Holder>();
-  for (let at = parent; at !== undefined; at = at.parent) {
+  for (let at: ScopeInTree<Client> | undefined = parent; at !== undefined; at = at.parent) {
     const { asTransaction } = at;
     if (asTransaction !== undefined) around.add(asTransaction.physical.holder);
   }

@@ -11,7 +11,7 @@
  */
 import { messageOf, SettleError } from '../util/errors.ts';
 import { isPromiseLike, type MaybePromise } from '../util/maybe-promise.ts';
-import type { Holder } from './connections.ts';
+import type { Connections, Holder } from './connections.ts';
 import type { BeginOptions } from './dialect.ts';
 import type { Connection, Driver } from './driver.ts';
 import { inTime } from './in-time.ts';
@@ -24,41 +24,47 @@ import type { Timers } from './timers.ts';
 export const cancelGraceMs = 5_000;
 export const commitTimeoutMs = 30_000;
 
-export interface PhysicalPorts {
-  readonly driver: Driver<unknown>;
+/** A database, with those who hold its connections. */
+export interface Source<Client> {
+  readonly driver: Driver<Client>;
+  readonly connections: Connections;
   readonly timers: Timers;
+}
+
+export interface PhysicalSetup {
+  readonly source: Source<unknown>;
   /** Under which the connection is known to be held. */
   readonly holder: Holder;
-  /** Takes a connection within the limits of the manager. */
-  acquire(): Promise<Connection>;
-  /** Gives it back. Never throws. */
-  release(fate: 'reuse' | 'discard'): MaybePromise<void>;
+  readonly acquireTimeoutMs: number;
+  readonly begin: BeginOptions;
 }
 
 type Statement<R> = (connection: Connection) => R;
 
 export class PhysicalTransaction {
-  readonly label: string;
+  readonly holder: Holder;
   readonly begin: BeginOptions;
-  readonly #ports: PhysicalPorts;
+  readonly #source: Source<unknown>;
+  readonly #acquireTimeoutMs: number;
   #connection: Connection | undefined;
   /** L3 */
   #fault: SettleError | undefined;
   #savepoints = 0;
   /** Who has a statement under way, and who waits for its end. */
   #running: object | undefined;
-  #whenQuiet: (() => void)[] = [];
+  #whenQuiet: (() => void)[] | undefined;
   #mayBeReused = true;
-  #hasBegun = false;
+  #isBegun = false;
 
-  constructor(label: string, begin: BeginOptions, ports: PhysicalPorts) {
-    this.label = label;
+  constructor({ source, holder, acquireTimeoutMs, begin }: PhysicalSetup) {
+    this.#source = source;
+    this.holder = holder;
+    this.#acquireTimeoutMs = acquireTimeoutMs;
     this.begin = begin;
-    this.#ports = ports;
   }
 
-  get holder(): Holder {
-    return this.#ports.holder;
+  get label(): string {
+    return this.holder.label;
   }
 
   get fault(): SettleError | undefined {
@@ -74,12 +80,14 @@ export class PhysicalTransaction {
   }
 
   /** Takes the connection; for drivers that answer at once, before the first statement needs it. */
-  async connect(): Promise<Connection> {
-    if (this.#connection !== undefined) return this.#connection;
-    const connection = await this.#ports.acquire();
+  async connect(): Promise<void> {
+    this.#keep(await this.#source.connections.take(this.holder, this.#acquireTimeoutMs));
+  }
+
+  #keep(connection: Connection): Connection {
     if (this.#fault !== undefined) {
       // It was given up while it waited.
-      await this.#ports.release('reuse');
+      void this.#source.connections.give(this.holder, 'reuse');
       throw this.#fault;
     }
     this.#connection = connection;
@@ -91,8 +99,15 @@ export class PhysicalTransaction {
     this.#refuseAfterFault();
     this.#running = by;
     try {
-      const connection = this.#connection ?? (await this.connect());
-      if (!level.isOpen) await this.#open(level, connection);
+      const connection =
+        this.#connection ??
+        this.#keep(await this.#source.connections.take(this.holder, this.#acquireTimeoutMs));
+      if (!level.isOpen) {
+        for (const at of this.#toOpen(level)) {
+          for (const sql of this.#messagesToOpen(at)) await connection.execute(sql);
+          at.isOpen = true;
+        }
+      }
       if (text !== undefined && leavesSessionState(text)) this.#mayBeReused = false;
       const result = await statement(connection);
       this.#checkAfter();
@@ -113,7 +128,10 @@ export class PhysicalTransaction {
       const connection = this.#connection;
       if (connection === undefined)
         throw new Error('a driver that answers at once is connected at the beginning');
-      if (!level.isOpen) this.#openNow(level, connection);
+      for (const at of this.#toOpen(level)) {
+        for (const sql of this.#messagesToOpen(at)) mustBeNow(connection.execute(sql));
+        at.isOpen = true;
+      }
       if (text !== undefined && leavesSessionState(text)) this.#mayBeReused = false;
       const result = statement(connection);
       this.#checkAfter();
@@ -135,7 +153,7 @@ export class PhysicalTransaction {
   refuses(level: Level): boolean {
     const status = this.#connection?.status?.();
     if (status !== undefined) return status === 'failed';
-    const { dialect } = this.#ports.driver;
+    const { dialect } = this.#source.driver;
     const { firstFailure } = level;
     if (!dialect.refusesAfterFailure || firstFailure === undefined) return false;
     return dialect.failureOf(firstFailure.error).kind !== 'unclear';
@@ -159,14 +177,14 @@ export class PhysicalTransaction {
   async commit(level: Level): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;
-    if (!this.#hasBegun) return await this.#giveBack('reuse');
+    if (!this.#isBegun) return await this.#giveBack('reuse');
     let tag: string | undefined;
     try {
       const answer = connection.execute('commit');
       const late = (): Error => new Error(`no answer within ${commitTimeoutMs} ms`);
-      tag = isPromiseLike(answer) ? await inTime(answer, commitTimeoutMs, this.#ports.timers, late) : answer;
+      tag = isPromiseLike(answer) ? await inTime(answer, commitTimeoutMs, this.#source.timers, late) : answer;
     } catch (error) {
-      const { kind } = this.#ports.driver.dialect.failureOf(error);
+      const { kind } = this.#source.driver.dialect.failureOf(error);
       if (kind === 'connection-lost' || kind === 'unclear') {
         await this.#giveBack('discard');
         throw new CommitUnknown(this.label, error);
@@ -190,7 +208,7 @@ export class PhysicalTransaction {
       this.#fault ??= endedEarly(this.label);
       return;
     }
-    if (!this.#hasBegun) return await this.#giveBack(this.#fault === undefined ? 'reuse' : 'discard');
+    if (!this.#isBegun) return await this.#giveBack(this.#fault === undefined ? 'reuse' : 'discard');
     if (this.#fault?.code === 'connection_lost') return await this.#giveBack('discard');
     try {
       await connection.execute('rollback');
@@ -212,41 +230,29 @@ export class PhysicalTransaction {
       this.#fault ??= endedEarly(this.label);
       return;
     }
-    const quiet = new Promise<void>((resolve) => void this.#whenQuiet.push(resolve));
+    const quiet = new Promise<void>((resolve) => void (this.#whenQuiet ??= []).push(resolve));
     // Whether it was heard shows in the statement.
     this.#connection.cancel?.().catch(() => {});
     try {
       const late = (): Error => new Error(`it goes on after ${cancelGraceMs} ms`);
-      await inTime(quiet, cancelGraceMs, this.#ports.timers, late);
+      await inTime(quiet, cancelGraceMs, this.#source.timers, late);
     } catch (error) {
       this.#fault ??= aborted(this.label, 'its statement could not be cancelled', error);
       await this.#giveBack('discard');
     }
   }
 
-  async #open(level: Level, connection: Connection): Promise<void> {
-    for (const { at, sql } of this.#toOpen(level)) {
-      for (const message of sql) await connection.execute(message);
-      at.isOpen = true;
-      this.#hasBegun = true;
-    }
-  }
-
-  #openNow(level: Level, connection: Connection): void {
-    for (const { at, sql } of this.#toOpen(level)) {
-      for (const message of sql) mustBeNow(connection.execute(message));
-      at.isOpen = true;
-      this.#hasBegun = true;
-    }
-  }
-
   /** From the outermost level that is not open yet. A parent's turn is held by its child, so nobody else opens it. */
-  #toOpen(level: Level): { readonly at: Level; readonly sql: readonly string[] }[] {
+  #toOpen(level: Level): readonly Level[] {
     if (level.isOpen) return [];
-    if (level.parent === undefined) return [{ at: level, sql: this.#ports.driver.dialect.begin(this.begin) }];
-    const before = this.#toOpen(level.parent);
+    return level.parent === undefined ? [level] : [...this.#toOpen(level.parent), level];
+  }
+
+  #messagesToOpen(level: Level): readonly string[] {
+    this.#isBegun = true;
+    if (level.parent === undefined) return this.#source.driver.dialect.begin(this.begin);
     level.savepoint = `settle_${++this.#savepoints}`;
-    return [...before, { at: level, sql: [`savepoint ${level.savepoint}`] }];
+    return [`savepoint ${level.savepoint}`];
   }
 
   #refuseAfterFault(): void {
@@ -264,7 +270,7 @@ export class PhysicalTransaction {
   #failed(level: Level, error: unknown): unknown {
     level.firstFailure ??= { error };
     if (error === this.#fault) return error;
-    const { kind, endsTransaction } = this.#ports.driver.dialect.failureOf(error);
+    const { kind, endsTransaction } = this.#source.driver.dialect.failureOf(error);
     if (kind === 'connection-lost') {
       this.#fault ??= new SettleError('connection_lost', `${this.label}: ${messageOf(error)}`, {
         cause: error,
@@ -272,8 +278,8 @@ export class PhysicalTransaction {
       });
       return this.#fault;
     }
-    const isGone = this.#hasBegun && this.#connection?.status?.() === 'none';
-    if (isGone && !endsTransaction && this.#ports.driver.dialect.commitsBefore(error)) {
+    const isGone = this.#isBegun && this.#connection?.status?.() === 'none';
+    if (isGone && !endsTransaction && this.#source.driver.dialect.commitsBefore(error)) {
       this.#fault ??= implicitCommit(this.label, error);
       return this.#fault;
     }
@@ -286,23 +292,30 @@ export class PhysicalTransaction {
 
   #quiet(): void {
     this.#running = undefined;
-    for (const resolve of this.#whenQuiet.splice(0)) resolve();
+    const waiting = this.#whenQuiet;
+    if (waiting === undefined) return;
+    this.#whenQuiet = undefined;
+    for (const resolve of waiting) resolve();
   }
 
   /** L5 */
-  async #giveBack(fate: 'reuse' | 'discard'): Promise<void> {
+  #giveBack(fate: 'reuse' | 'discard'): MaybePromise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;
     this.#connection = undefined;
-    let how: 'reuse' | 'discard' = this.#mayBeReused ? fate : 'discard';
+    const how = this.#mayBeReused ? fate : 'discard';
+    const reset = how === 'reuse' ? this.#source.driver.dialect.reset?.(this.begin) : undefined;
+    if (reset === undefined || reset.length === 0) return this.#source.connections.give(this.holder, how);
+    return this.#resetAndRelease(connection, reset);
+  }
+
+  async #resetAndRelease(connection: Connection, reset: readonly string[]): Promise<void> {
     try {
-      if (how === 'reuse') {
-        for (const sql of this.#ports.driver.dialect.reset?.(this.begin) ?? []) await connection.execute(sql);
-      }
+      for (const sql of reset) await connection.execute(sql);
     } catch {
-      how = 'discard';
+      return await this.#source.connections.give(this.holder, 'discard');
     }
-    await this.#ports.release(how);
+    await this.#source.connections.give(this.holder, 'reuse');
   }
 }
 

@@ -9,11 +9,11 @@ import { retryBaseMsDefault, retryMaxMsDefault, type RetryOptions } from './opti
 export function pauseBeforeRetryMs(
   error: unknown,
   attempt: number,
-  retry: RetryOptions | undefined,
+  retry: RetryOptions,
   dialect: Dialect,
   random: () => number,
 ): number | undefined {
-  if (retry === undefined || attempt >= retry.attemptsMax || !mayMend(error, dialect)) return undefined;
+  if (attempt >= retry.attemptsMax || !mayMend(error, dialect)) return undefined;
   const { baseMs = retryBaseMsDefault, maxMs = retryMaxMsDefault } = retry;
   return random() * Math.min(maxMs, baseMs * 2 ** (attempt - 1));
 }

@@ -10,6 +10,7 @@
  * - S5 Hooks that run after the end run outside of every transaction, and before the caller goes on.
  */
 import { messageOf, SettleError } from '../util/errors.ts';
+import type { LinkedSet, Place as LinkedPlace } from '../util/linked-set.ts';
 import type { Connection, Driver } from './driver.ts';
 import { CommitUnknown, PostCommitError, UnexpectedRollback } from './errors.ts';
 import type { CompletionHook, CompletionStatus, Hook, Hooks } from './hooks.ts';
@@ -23,6 +24,8 @@ import type { JoiningOptions, OpenTransaction, Transaction } from './transaction
 /** What a scope needs of the manager that made it. */
 export interface ScopeHost<Client> {
   readonly timers: Timers;
+  /** Of the transactions that are open. */
+  readonly owners: LinkedSet<TransactionScope<Client>>;
   /** The scope the calling code runs in, whatever its transaction. */
   context(): ScopeInTree<Client> | undefined;
   /** Runs a scope within this one. */
@@ -33,8 +36,6 @@ export interface ScopeHost<Client> {
   ): Promise<T>;
   runHook(parent: TransactionScope<Client>, hook: Hook): Promise<unknown>;
   exit<T>(work: () => T): T;
-  /** Its owner has ended. */
-  forget(owner: TransactionScope<Client>): void;
   /** Tells what reaches no caller. */
   warn(warning: SettleError): void;
 }
@@ -52,6 +53,10 @@ type State =
   | { readonly kind: 'ended'; readonly reason: Ended };
 
 type Ended = { readonly kind: 'completed' } | { readonly kind: 'failed'; readonly error: unknown };
+
+const active: State = { kind: 'active' };
+const closing: State = { kind: 'closing' };
+const completed: Ended = { kind: 'completed' };
 
 export interface ScopeSetup<Client> {
   readonly label: string;
@@ -74,7 +79,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   readonly #host: ScopeHost<Client>;
   readonly #begunAt: Place;
   readonly #beganAtMs: number;
-  #state: State = { kind: 'active' };
+  /** Of an owner, among those that are open. */
+  readonly #place: LinkedPlace<TransactionScope<Client>> | undefined;
+  #state: State = active;
   #children: Set<TransactionScope<Client>> | undefined;
   #statements = 0;
   #whenIdle: (() => void) | undefined;
@@ -96,7 +103,8 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.level = setup.level;
     this.#begunAt = setup.begunAt;
     this.#beganAtMs = host.timers.now();
-    if (setup.role !== 'owner') this.#siblings()?.add(this);
+    if (setup.role === 'owner') this.#place = host.owners.add(this);
+    else this.#siblings()?.add(this);
   }
 
   get transaction(): Transaction<Client> {
@@ -157,14 +165,8 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   /** Fails the scope when the time is up, or the signal aborts; before that, tells of one that is open for long. */
   limit(timeoutMs: number, signal: AbortSignal | undefined, warnAfterMs = Infinity): void {
-    const { timers } = this.#host;
-    const end = (): void => void this.abort(this.#timeout(timeoutMs));
-    const warn = (): void => {
-      this.#host.warn(this.#openForLong(warnAfterMs));
-      if (timeoutMs !== Infinity) this.#timer = timers.set(timeoutMs - warnAfterMs, end);
-    };
-    if (warnAfterMs < timeoutMs) this.#timer = timers.set(warnAfterMs, warn);
-    else if (timeoutMs !== Infinity) this.#timer = timers.set(timeoutMs, end);
+    if (warnAfterMs < timeoutMs) this.#warnLater(warnAfterMs, timeoutMs);
+    else if (timeoutMs !== Infinity) this.#endLater(timeoutMs, timeoutMs);
     if (signal === undefined) return;
     const onAbort = (): void => void this.abort(this.#cancelled(signal));
     if (signal.aborted) onAbort();
@@ -172,6 +174,17 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       signal.addEventListener('abort', onAbort, { once: true });
       this.#forgetSignal = () => signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  #warnLater(warnAfterMs: number, timeoutMs: number): void {
+    this.#timer = this.#host.timers.set(warnAfterMs, () => {
+      this.#host.warn(this.#openForLong(warnAfterMs));
+      if (timeoutMs !== Infinity) this.#endLater(timeoutMs - warnAfterMs, timeoutMs);
+    });
+  }
+
+  #endLater(delayMs: number, timeoutMs: number): void {
+    this.#timer = this.#host.timers.set(delayMs, () => void this.abort(this.#timeout(timeoutMs)));
   }
 
   /** Waits for the turn of its parent's level: siblings with savepoints come one after the other. */
@@ -216,18 +229,19 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   async complete(result?: unknown): Promise<void> {
     if (this.hasEnded) await this.#throwIfAborted();
     this.refuseUnlessActive();
-    this.#state = { kind: 'closing' };
+    this.#state = closing;
     if (this.#isBusy) await this.#drained();
     if (this.hasEnded) await this.#throwIfAborted();
     if (this.driver.holding !== undefined) await this.#flush();
-    switch (this.role) {
-      case 'joined':
-        return this.#end({ kind: 'completed' });
-      case 'nested':
-        return await this.#completeNested();
-      case 'owner':
-        return await this.#completeOwner(result);
+    if (this.role === 'joined') return this.#end(completed);
+    if (this.role === 'owner' && this.level.hooks.hasBeforeCommit) await this.#runBeforeCommit();
+    const surprise = this.#surprise();
+    if (surprise !== undefined || this.level.rollbackOnly !== undefined) {
+      await this.#rollBack(surprise);
+      if (surprise !== undefined) throw surprise;
+      return;
     }
+    await (this.role === 'nested' ? this.#release() : this.#commit(result));
   }
 
   /** Ends it badly, on its own account: an error left its function. Gives back what the caller is to get. */
@@ -278,18 +292,26 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   }
 
   /** Runs a statement of the handle of this scope, as part of the innermost scope that calls it. */
-  async #statement<T>(
+  #statement<T>(statement: (connection: Connection) => PromiseLike<T>, text: string | undefined): Promise<T> {
+    try {
+      this.refuseUnlessActive();
+      if (text !== undefined) refuseTransactionControl(text, this.label);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    this.#statements++;
+    return this.#perform(statement, text);
+  }
+
+  async #perform<T>(
     statement: (connection: Connection) => PromiseLike<T>,
     text: string | undefined,
   ): Promise<T> {
-    this.refuseUnlessActive();
-    if (text !== undefined) refuseTransactionControl(text, this.label);
     const { turns } = this.level;
-    this.#statements++;
     try {
       if (!turns.tryTake()) await turns.take();
       try {
-        if (this.#state.kind === 'ended') throw this.#endedError();
+        if (this.hasEnded) throw this.#endedError();
         return await this.physical.run(this, this.level, statement, text);
       } finally {
         turns.give();
@@ -389,14 +411,18 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     throw error;
   }
 
-  async #completeNested(): Promise<void> {
-    const surprise = this.#surprise();
-    const { parent, hooks } = this.level;
-    if (surprise !== undefined || this.level.rollbackOnly !== undefined) {
-      await this.#rollBack(surprise);
-      if (surprise !== undefined) throw surprise;
-      return;
+  async #runBeforeCommit(): Promise<void> {
+    try {
+      await this.level.hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
+      if (this.driver.holding !== undefined) await this.#flush();
+    } catch (error) {
+      await this.#rollBack(error);
+      throw error;
     }
+    if (this.hasEnded) await this.#throwIfAborted();
+  }
+
+  async #release(): Promise<void> {
     try {
       await this.physical.release(this.level);
     } catch (error) {
@@ -404,26 +430,11 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       await this.#rollBack(why);
       throw why;
     }
-    parent?.hooks.adopt(hooks);
-    this.#end({ kind: 'completed' });
+    this.level.parent?.hooks.adopt(this.level.hooks);
+    this.#end(completed);
   }
 
-  async #completeOwner(result: unknown): Promise<void> {
-    const { hooks } = this.level;
-    try {
-      if (hooks.hasBeforeCommit) await hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
-      if (this.driver.holding !== undefined) await this.#flush();
-    } catch (error) {
-      await this.#rollBack(error);
-      throw error;
-    }
-    if (this.hasEnded) await this.#throwIfAborted();
-    const surprise = this.#surprise();
-    if (surprise !== undefined || this.level.rollbackOnly !== undefined) {
-      await this.#rollBack(surprise);
-      if (surprise !== undefined) throw surprise;
-      return;
-    }
+  async #commit(result: unknown): Promise<void> {
     // From here on the server decides: no deadline of ours may end it any more.
     this.#forget();
     try {
@@ -433,7 +444,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       await this.#runAfterHooks(error instanceof CommitUnknown ? 'unknown' : 'rolled-back');
       throw error;
     }
-    this.#end({ kind: 'completed' });
+    this.#end(completed);
     if (!this.level.hooks.hasAfter) return;
     const errors = await this.#host.exit(() => this.level.hooks.runAfter('committed'));
     if (errors.length > 0) throw new PostCommitError(this.label, errors, result);
@@ -504,7 +515,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       this.#holdsTurn = false;
       this.level.parent?.turns.give();
     }
-    if (this.role === 'owner') return this.#host.forget(this);
+    if (this.#place !== undefined) return this.#host.owners.remove(this.#place);
     const around = this.parent?.asTransaction;
     if (around === undefined) return;
     around.#children?.delete(this);

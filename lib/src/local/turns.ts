@@ -6,7 +6,7 @@ export const waitingMax = 10_000;
 /** One at a time, first come, first served. Whoever took the turn gives it back exactly once. */
 export class Turns {
   #taken = false;
-  readonly #waiting: (() => void)[] = [];
+  #waiting: (() => void)[] | undefined;
 
   get taken(): boolean {
     return this.#taken;
@@ -21,18 +21,19 @@ export class Turns {
 
   take(): Promise<void> {
     if (this.tryTake()) return Promise.resolve();
-    if (this.#waiting.length >= waitingMax) {
+    const waiting = (this.#waiting ??= []);
+    if (waiting.length >= waitingMax) {
       return Promise.reject(
         new SettleError('limit_exceeded', `more than ${waitingMax} statements wait for one connection`, {
           next: 'Await statements before issuing more of them',
         }),
       );
     }
-    return new Promise((resolve) => void this.#waiting.push(resolve));
+    return new Promise((resolve) => void waiting.push(resolve));
   }
 
   give(): void {
-    const next = this.#waiting.shift();
+    const next = this.#waiting?.shift();
     if (next === undefined) this.#taken = false;
     else next();
   }

@@ -30,6 +30,13 @@ export class LinkedSet<T> {
     place.before = place.after = undefined;
   }
 
+  /** All members, the one that was added last first. */
+  members(): T[] {
+    const all: T[] = [];
+    for (let place = this.#last; place !== undefined; place = place.before) all.push(place.member);
+    return all;
+  }
+
   /** Takes out the one that was added last. */
   removeLast(): T | undefined {
     const place = this.#last;

@@ -8,7 +8,8 @@ export interface PgPool {
   connect(): Promise<PgPoolClient>;
   // Whatever its overloads: the handle has the very same ones.
   readonly query: (...args: never[]) => unknown;
-  readonly options?: { readonly max?: number };
+  readonly options?: { readonly max?: number; readonly verify?: unknown };
+  readonly idleCount?: number;
   /** Makes the one extra connection over which a running statement is cancelled. */
   readonly Client?: new (options: never) => PgClient;
 }
@@ -63,6 +64,10 @@ export function pgDriver<Pool extends PgPool>(pool: Pool): Driver<PgHandle<Pool>
     outside: { query: (...args: never[]) => pool.query(...args) },
     get connectionsMax() {
       return pool.options?.max;
+    },
+    get hasIdleConnection() {
+      // A pool that asks each connection whether it is well waits for the answer.
+      return (pool.idleCount ?? 0) > 0 && pool.options?.verify === undefined;
     },
     acquire: () => pool.connect().then(connectionOf),
     client: (gate) => ({ query: gated(gate) }),
