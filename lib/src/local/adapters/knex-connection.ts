@@ -12,10 +12,15 @@ export interface KnexClient {
   /** Runs a query on a connection, and tells the listeners of it. */
   query(connection: RawConnection, query: KnexQuery | string): Promise<KnexAnswer>;
   cancelQuery(connection: RawConnection): Promise<unknown>;
+  /** Runs a query of which nobody is to be told. */
+  [untold](connection: RawConnection, query: KnexQuery): Promise<KnexAnswer>;
 }
+
+const untold = '_query';
 
 export interface KnexQuery {
   readonly sql?: string;
+  readonly bindings?: readonly unknown[];
 }
 
 interface KnexAnswer {
@@ -47,10 +52,15 @@ export interface KnexKind {
   readonly dialect: Dialect;
   /** Whether all have one connection; then it is never given up, since all that is in memory would go with it. */
   readonly oneConnection: boolean;
-  /** In what state the transaction is by an answer, or by what is known without; undefined where that does not tell. */
-  status(raw: RawConnection, response: unknown): TransactionStatus | undefined;
-  /** Asks for the status after an error, where errors come without. */
-  readonly statusQuery?: string;
+  /** In what state the transaction is: as the connection knows now, or as the last answer said that told one. */
+  status(raw: RawConnection, told: TransactionStatus | undefined): TransactionStatus | undefined;
+  /** What an answer of the driver says of it. */
+  readonly statusIn?: (response: unknown) => TransactionStatus | undefined;
+  /** What is asked after an error that arrives before the status it has left, or without one. */
+  readonly question?: {
+    readonly sql: string;
+    isOpen(error: unknown, status: TransactionStatus | undefined): boolean;
+  };
   /** Ends the connection at once, whatever runs on it. */
   end(raw: RawConnection): unknown;
 }
@@ -61,13 +71,18 @@ export const kinds: Readonly<Record<string, KnexKind>> = {
     dialect: postgresDialect,
     oneConnection: false,
     status: (raw) => postgresStatus[raw.getTransactionStatus?.() ?? ''],
+    question: {
+      sql: 'select 1',
+      isOpen: (error, status) => status === 'open' && error instanceof Error && 'severity' in error,
+    },
     end: (raw) => raw.end?.(),
   },
   mysql2: {
     dialect: mysqlDialect,
     oneConnection: false,
-    status: (_, response) => headerStatus(response),
-    statusQuery,
+    status: (_, told) => told,
+    statusIn: headerStatus,
+    question: { sql: statusQuery, isOpen: isAnswer },
     end: (raw) => raw.destroy?.(),
   },
   'better-sqlite3': {
@@ -103,7 +118,7 @@ export class KnexConnection implements Connection {
   readonly #client: KnexClient;
   readonly #kind: KnexKind;
   readonly #onRelease: () => void;
-  #status: TransactionStatus | undefined;
+  #told: TransactionStatus | undefined;
 
   constructor(raw: RawConnection, client: KnexClient, kind: KnexKind, onRelease: () => void) {
     this.raw = raw;
@@ -115,28 +130,29 @@ export class KnexConnection implements Connection {
   }
 
   async run(query: KnexQuery | string): Promise<KnexAnswer> {
-    try {
-      const answer = await this.#client.query(this.raw, query);
-      this.#hear(answer.response);
-      return answer;
-    } catch (error) {
-      this.#hear(undefined);
-      const { statusQuery: ask } = this.#kind;
-      // When it cannot be asked, the next statement will say why.
-      if (ask !== undefined && isAnswer(error)) await this.execute(ask).catch(ignore);
-      throw error;
-    }
+    const answer = await this.#client.query(this.raw, query);
+    this.#hear(answer);
+    return answer;
   }
 
   async execute(sql: string): Promise<string | undefined> {
-    const { response } = await this.#client.query(this.raw, sql);
-    this.#hear(response);
+    const { response } = await this.run(sql);
     const last = isList(response) ? response.at(-1) : response;
     return isObject(last) && typeof last['command'] === 'string' ? last['command'] : undefined;
   }
 
   status(): TransactionStatus | undefined {
-    return this.#status;
+    return this.#kind.status(this.raw, this.#told);
+  }
+
+  async hearOut(error: unknown): Promise<void> {
+    const { question } = this.#kind;
+    if (question?.isOpen(error, this.status()) !== true) return;
+    try {
+      this.#hear(await this.#client[untold](this.raw, { sql: question.sql, bindings: [] }));
+    } catch {
+      // When it is not answered, the next statement will say why.
+    }
   }
 
   async cancel(): Promise<void> {
@@ -156,8 +172,8 @@ export class KnexConnection implements Connection {
     if (this.raw.release === undefined) Promise.resolve(this.#kind.end(this.raw)).catch(ignore);
   }
 
-  #hear(response: unknown): void {
-    this.#status = this.#kind.status(this.raw, response) ?? this.#status;
+  #hear({ response }: KnexAnswer): void {
+    this.#told = this.#kind.statusIn?.(response) ?? this.#told;
   }
 }
 
