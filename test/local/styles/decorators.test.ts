@@ -83,7 +83,6 @@ describe.each([
     const place: unknown = Reflect.get(Orders.prototype, 'place');
     expect([Reflect.get(Object(place), 'name'), Reflect.get(Object(place), 'length')]).toEqual(['place', 2]);
   });
-  });
 
   it('asks a function for the transactions at each call, and gives it the instance', async () => {
     const { Orders } = await orders();
