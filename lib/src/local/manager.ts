@@ -18,7 +18,7 @@ import {
 } from './options.ts';
 import { PhysicalTransaction, type Source } from './physical.ts';
 import { participation } from './propagation.ts';
-import { Place } from './place.ts';
+import { Places, type Place } from './place.ts';
 import { pauseBeforeRetryMs } from './retry.ts';
 import { Timers } from './timers.ts';
 import { TransactionScope, type ScopeHost, type ScopeInTree } from './scope.ts';
@@ -51,6 +51,7 @@ class OutsideScope<Client> implements ScopeInTree<Client>, Scope<Client> {
 
 class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Client> {
   readonly timers: Timers;
+  readonly places: Places;
   readonly db: Client;
   readonly strictDb: Client;
   readonly #frames = new AsyncLocalStorage<ScopeInTree<Client> | undefined>();
@@ -61,6 +62,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   constructor(driver: Driver<Client>, options: TransactionsOptions) {
     checkOptions(options.defaults ?? {});
     this.#options = options;
+    this.places = new Places(options.rememberPlaces ?? process.env['NODE_ENV'] !== 'production');
     const { schedule, ...clock } = options.clock ?? systemClock;
     // A timer serves many transactions, and must not run in the context of one of them.
     this.timers = new Timers({
@@ -78,7 +80,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   run<T>(work: Work<T, Client>, options?: JoiningOptions): Promise<T>;
   run<T>(work: OpenWork<T, Client>, options: OutsideOptions): Promise<T>;
   run<T>(work: Work<T, Client> | OpenWork<T, Client>, options: ScopeOptions = {}): Promise<T> {
-    return this.#run(this.#frames.getStore(), work as AnyWork<T, Client>, options, new Place(1));
+    return this.#run(this.#frames.getStore(), work as AnyWork<T, Client>, options, this.places.here(1));
   }
 
   wrap<This, Args extends unknown[], T>(
@@ -88,7 +90,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     checkOptions(options);
     const labelled: ScopeOptions = { label: work.name, ...options };
     const run = (call: () => T | PromiseLike<T>): Promise<T> =>
-      this.#run(this.#frames.getStore(), call, labelled, new Place(2));
+      this.#run(this.#frames.getStore(), call, labelled, this.places.here(2));
     return function wrapped(this: This, ...args: Args) {
       return run(() => work.apply(this, args));
     };
@@ -105,7 +107,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       options,
       {
         label: labelOf(options, undefined),
-        begunAt: new Place(1),
+        begunAt: this.places.here(1),
       },
     );
     await this.#enter(scope);
@@ -139,12 +141,16 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   }
 
   runWithin<T>(parent: TransactionScope<Client>, work: Work<T, Client>, options: JoiningOptions): Promise<T> {
-    return this.#run(parent, work as AnyWork<T, Client>, options, new Place(2));
+    return this.#run(parent, work as AnyWork<T, Client>, options, this.places.here(2));
   }
 
   async runHook(parent: TransactionScope<Client>, hook: Hook): Promise<unknown> {
     const label = `${parent.label} before commit`;
-    return await this.#runIn(this.#participant('joined', parent, { label, begunAt: new Place(2) }), hook, {});
+    return await this.#runIn(
+      this.#participant('joined', parent, { label, begunAt: this.places.here(2) }),
+      hook,
+      {},
+    );
   }
 
   warn(warning: SettleError): void {
@@ -157,7 +163,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     parent: ScopeInTree<Client> | undefined,
     work: AnyWork<T, Client>,
     options: ScopeOptions,
-    begunAt: Place,
+    begunAt: Place | undefined,
   ): Promise<T> {
     try {
       return this.#started(parent, work, options, { label: labelOf(options, work.name), begunAt });
@@ -319,7 +325,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
 
 interface Setup {
   readonly label: string;
-  readonly begunAt: Place;
+  readonly begunAt: Place | undefined;
 }
 
 type AnyWork<T, Client> = (

@@ -16,7 +16,7 @@ import { CommitUnknown, PostCommitError, UnexpectedRollback } from './errors.ts'
 import type { CompletionHook, CompletionStatus, Hook, Hooks } from './hooks.ts';
 import type { Level } from './level.ts';
 import type { PhysicalTransaction } from './physical.ts';
-import type { Place } from './place.ts';
+import type { Place, Places } from './place.ts';
 import { refuseTransactionControl } from './statements.ts';
 import type { Timer, Timers } from './timers.ts';
 import type { JoiningOptions, OpenTransaction, Transaction } from './transaction.ts';
@@ -24,6 +24,7 @@ import type { JoiningOptions, OpenTransaction, Transaction } from './transaction
 /** What a scope needs of the manager that made it. */
 export interface ScopeHost<Client> {
   readonly timers: Timers;
+  readonly places: Places;
   /** Of the transactions that are open. */
   readonly owners: LinkedSet<TransactionScope<Client>>;
   /** The scope the calling code runs in, whatever its transaction. */
@@ -66,7 +67,7 @@ export interface ScopeSetup<Client> {
   readonly driver: Driver<Client>;
   readonly physical: PhysicalTransaction;
   readonly level: Level;
-  readonly begunAt: Place;
+  readonly begunAt: Place | undefined;
 }
 
 export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeInTree<Client> {
@@ -77,7 +78,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   readonly physical: PhysicalTransaction;
   readonly level: Level;
   readonly #host: ScopeHost<Client>;
-  readonly #begunAt: Place;
+  readonly #begunAt: Place | undefined;
   readonly #beganAtMs: number;
   /** Of an owner, among those that are open. */
   readonly #place: LinkedPlace<TransactionScope<Client>> | undefined;
@@ -287,7 +288,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       what.push(this.physical.holdsConnection ? 'has a connection' : 'has no connection');
     if (this.physical.running === this) what.push('a statement runs');
     if (this.isRollbackOnly) what.push('rollback only');
-    const line = `${'  '.repeat(depth)}${what.join(', ')}) begun ${this.#begunAt.toString()}`;
+    const line = `${'  '.repeat(depth)}${what.join(', ')}) begun ${this.#host.places.tell(this.#begunAt)}`;
     return [line, ...[...(this.#children ?? [])].flatMap((child) => child.describe(depth + 1))];
   }
 
@@ -539,10 +540,14 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     const state = this.#state;
     const how =
       state.kind === 'closing' ? 'is ending' : state.kind === 'active' ? 'goes on' : endOf(state.reason);
-    return new SettleError('scope_ended', `${this.label} ${how}; it was begun ${this.#begunAt.toString()}`, {
-      ...(state.kind === 'ended' && state.reason.kind === 'failed' && { cause: state.reason.error }),
-      next: 'Await everything inside the function of the scope, or start it with exit() to have it run outside',
-    });
+    return new SettleError(
+      'scope_ended',
+      `${this.label} ${how}; it was begun ${this.#host.places.tell(this.#begunAt)}`,
+      {
+        ...(state.kind === 'ended' && state.reason.kind === 'failed' && { cause: state.reason.error }),
+        next: 'Await everything inside the function of the scope, or start it with exit() to have it run outside',
+      },
+    );
   }
 
   #becauseOf(parent: TransactionScope<Client>, cause: unknown): SettleError {
