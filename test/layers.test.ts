@@ -52,7 +52,7 @@ const layers: Record<string, Layer> = {
   },
   'participant/sqlite': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
   local: { imports: ['util'], node: ['node:async_hooks'] },
-  'local/adapters': { imports: ['local', 'util'] },
+  'local/adapters': { imports: ['local', 'util'], node: ['node:async_hooks'] },
   testing: { imports: ['anything in lib'] },
 };
 
