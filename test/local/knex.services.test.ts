@@ -1,6 +1,6 @@
 import Knex from 'knex';
 import { createPool } from 'mysql2';
-import { Pool } from 'pg';
+import { Client, Pool } from 'pg';
 import { describe, expect, expectTypeOf, test, vi } from 'vitest';
 import { knexDriver } from '../../lib/src/local/adapters/knex.ts';
 import { createTransactions } from '../../lib/src/local/manager.ts';
@@ -126,7 +126,7 @@ describe('what is special to Knex over pg', () => {
       await tx.run(async () => {
         const first = tx.db.raw('select pg_sleep(0.2)').then(() => 'slept');
         const second = insertWithin(tx.db, 'late', 20, options);
-        expect(await outcomeOf(second)).toMatch(/timeout of 20ms exceeded/);
+        expect(await outcomeOf(second)).toMatch(/^Defined query timeout of 20ms exceeded/);
         expect(await first).toBe('slept');
         await add(tx, 'after');
       });
@@ -154,6 +154,24 @@ describe('what is special to Knex over pg', () => {
     expect(await outcomeOf(insert(kept, 'late'))).toBe('scope_ended');
     const twice = tx.run(() => add(tx, 'a'));
     expect(await outcomeOf(twice)).toMatch(/^insert into "note" .* - duplicate key/);
+  });
+
+  test('a connection that is given up is ended at once, and not when the pool next looks at it', async () => {
+    const tx = await transactions(1);
+    const observer = new Client({ connectionString: onPg.database.url });
+    await observer.connect();
+    const named = async (): Promise<number> => {
+      const { rows } = await observer.query(
+        "select from pg_stat_activity where application_name = 'given up'",
+      );
+      return rows.length;
+    };
+    await tx.run(async () => {
+      await tx.db.raw("set application_name = 'given up'");
+      expect(await named()).toBe(1);
+    });
+    await vi.waitFor(async () => expect(await named()).toBe(0));
+    await observer.end();
   });
 
   test('a connection of a pool that was handed to Knex may break while idle in a transaction', async () => {
@@ -192,6 +210,18 @@ describe('what is special to Knex over pg', () => {
 });
 
 describe('what is special to Knex over mysql2', () => {
+  const { transactions, add, expectStored } = worldOf(onMysql2);
+
+  test('DDL that fails has committed all the same, and that is said', async () => {
+    const tx = await transactions(1);
+    const ran = tx.run(async () => {
+      await add(tx, 'before');
+      await tx.db.raw('create table note (a int)');
+    });
+    expect(await outcomeOf(ran)).toBe('implicit_commit');
+    await expectStored('before');
+  });
+
   test('a pool that was handed to it does as well', async () => {
     const pool = createPool({ uri: onMysql2.database.url, connectionLimit: 1 });
     // @ts-expect-error -- Knex takes it, but its types do not know it

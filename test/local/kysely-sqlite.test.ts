@@ -66,6 +66,15 @@ describe('what is special to Kysely over better-sqlite3', () => {
     await expectStored('inside');
   });
 
+  test('a transaction that has not run a statement yet holds nobody up', async () => {
+    const tx = await transactions();
+    await tx.run(async () => {
+      await tx.exit(() => add(tx, 'outside'));
+      await tx.run(() => add(tx, 'own'), { propagation: 'requiresNew' });
+    });
+    await expectStored('outside', 'own');
+  });
+
   test('its own transaction() is refused outside of one: it would not wait for the others', async () => {
     const tx = await transactions();
     const own = tx.exit(async () => await tx.db.transaction().execute(() => Promise.resolve()));

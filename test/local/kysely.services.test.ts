@@ -9,7 +9,7 @@ import { createTransactions } from '../../lib/src/local/manager.ts';
 import { localContract } from './contract.ts';
 import { mariadbNotes, postgresNotes, type NoteDatabase } from './databases.ts';
 import type { OpenDriver, Subject } from './subject.ts';
-import { outcomeOf, worldOf } from './world.ts';
+import { outcomeOf, turn, worldOf } from './world.ts';
 
 interface Database {
   readonly note: { readonly value: string };
@@ -146,6 +146,7 @@ describe('what is special to Kysely over pg', () => {
     await tx.run(async () => {
       const first = sql`select pg_sleep(0.05)`.execute(tx.db);
       const second = tx.db.insertInto('note').values({ value: 'aborted' }).execute({ signal: abort.signal });
+      await turn();
       abort.abort(new Error('no longer wanted'));
       expect(await outcomeOf(second)).toBe('no longer wanted');
       await first;
