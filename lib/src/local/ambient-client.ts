@@ -14,7 +14,9 @@ export function ambientClient<Client>(like: Client, choose: () => Client): Clien
       const client = chosen();
       const value: unknown = Reflect.get(client, key, client);
       // Methods belong to the client they were taken from, and see its private fields.
-      return typeof value === 'function' && key !== 'constructor' ? bound(value, client) : value;
+      return typeof value === 'function' && key !== 'constructor'
+        ? (value as AnyFunction).bind(client)
+        : value;
     },
     has: (_, key) => Reflect.has(chosen(), key),
     apply: (_, __, args: unknown[]) => Reflect.apply(chosen() as AnyFunction, undefined, args),
@@ -26,21 +28,6 @@ export function ambientClient<Client>(like: Client, choose: () => Client): Clien
 }
 
 type AnyFunction = (...args: unknown[]) => unknown;
-
-const boundMethods = new WeakMap<object, WeakMap<object, AnyFunction>>();
-
-/** Bound once for each client, so that the same method is the same function; what it has as a function stays there. */
-function bound(method: object, client: object): AnyFunction {
-  const known = boundMethods.get(client) ?? new WeakMap<object, AnyFunction>();
-  boundMethods.set(client, known);
-  const before = known.get(method);
-  if (before !== undefined) return before;
-  const made = new Proxy(method as AnyFunction, {
-    apply: (target, _, args: unknown[]) => Reflect.apply(target, client, args),
-  });
-  known.set(method, made);
-  return made;
-}
 
 function isObject(value: unknown): value is object {
   return (typeof value === 'object' && value !== null) || typeof value === 'function';

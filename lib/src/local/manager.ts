@@ -16,7 +16,7 @@ import {
   type RetryOptions,
   type ScopeOptions,
 } from './options.ts';
-import { PhysicalTransaction, type Source } from './physical.ts';
+import { cancelGraceMs, PhysicalTransaction, type Source } from './physical.ts';
 import { participation } from './propagation.ts';
 import { Places, type Place } from './place.ts';
 import { pauseBeforeRetryMs } from './retry.ts';
@@ -295,7 +295,8 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     const { timeoutMs = defaults.timeoutMs ?? timeoutMsDefault } = options;
     const { acquireTimeoutMs = defaults.acquireTimeoutMs ?? acquireTimeoutMsDefault } = options;
     const isTimed = (options.timeoutMs ?? defaults.timeoutMs ?? Infinity) !== Infinity;
-    const serverTimeoutMs = isTimed ? Math.ceil(timeoutMs) : undefined;
+    // Only for when we cannot end it any more: ours comes first, and says what it is.
+    const serverTimeoutMs = isTimed ? Math.ceil(timeoutMs) + cancelGraceMs : undefined;
     const holder = new Holder(label, readOnly, transactionsAround(parent));
     const begin: BeginOptions = { isolation, readOnly, serverTimeoutMs };
     const physical = new PhysicalTransaction({ source, holder, acquireTimeoutMs, begin });

@@ -1,5 +1,5 @@
 /** Frames kept: those between the caller and us, and one of the caller's. */
-const framesMax = 4;
+const framesMax = 6;
 
 /** Where in the caller's code something was begun, as `at file:line:column`. Its text is made only when it is read. */
 export class Place {

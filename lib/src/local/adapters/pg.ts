@@ -10,6 +10,7 @@ export interface PgPool {
   readonly query: (...args: never[]) => unknown;
   readonly options?: { readonly max?: number; readonly verify?: unknown };
   readonly idleCount?: number;
+  readonly waitingCount?: number;
   /** Makes the one extra connection over which a running statement is cancelled. */
   readonly Client?: new (options: never) => PgClient;
 }
@@ -66,8 +67,8 @@ export function pgDriver<Pool extends PgPool>(pool: Pool): Driver<PgHandle<Pool>
       return pool.options?.max;
     },
     get hasIdleConnection() {
-      // A pool that asks each connection whether it is well waits for the answer.
-      return (pool.idleCount ?? 0) > 0 && pool.options?.verify === undefined;
+      // One that somebody else waits for is not there for us; and one that is asked whether it is well has to answer.
+      return (pool.idleCount ?? 0) > (pool.waitingCount ?? Infinity) && pool.options?.verify === undefined;
     },
     acquire: () => pool.connect().then(connectionOf),
     client: (gate) => ({ query: gated(gate) }),
