@@ -139,6 +139,7 @@ describe('what is special to postgres.js', () => {
         () => sql.end(),
         () => sql.reserve(),
         () => sql.listen('channel', () => {}),
+        () => sql.file('rows.sql'),
         () => sql.begin('read only', () => 1),
         () => sql`copy note from stdin`.writable(),
         () => sql`copy note to stdout`.readable(),
@@ -210,7 +211,7 @@ describe('what is special to postgres.js', () => {
   });
 
   test('a connection lost while idle is told with the next statement, and harms nobody (J1)', async () => {
-    const { tx, pool } = withPool({ max: 1 });
+    const { tx } = withPool({ max: 1 });
     const uncaught: unknown[] = [];
     const listen = (error: unknown): void => void uncaught.push(error);
     process.on('uncaughtException', listen);
@@ -225,11 +226,58 @@ describe('what is special to postgres.js', () => {
       // What was sent by mistake would come up now.
       await turn();
       expect(uncaught).toEqual([]);
-      await pool`select 1`;
-      await expectStored();
+      await tx.run(({ client: sql }) => insert(sql, 'next'));
+      await expectStored('next');
     } finally {
       process.off('uncaughtException', listen);
     }
+  });
+
+  test('a connection lost in flight costs the pool nothing, and its error reaches nobody else (J3)', async () => {
+    const { tx } = withPool({ max: 1 });
+    const ran = tx.run(({ client: sql }) => sql`select pg_sleep(10)`);
+    const lost = outcomeOf(ran);
+    await vi.waitFor(async () => expect(await database.busyConnections()).toBe(1));
+    await database.killConnections();
+    expect(await lost).toBe('connection_lost');
+    for (const value of ['a', 'b']) await tx.run(({ client: sql }) => insert(sql, value));
+    await expectStored('a', 'b');
+  });
+
+  test('works without fetch_types, and with options of BEGIN', async () => {
+    const { tx } = withPool({ fetch_types: false });
+    const settings = await tx.run(
+      async ({ client: sql }) => [
+        ...(await sql`show transaction_isolation`.values()),
+        ...(await sql`show transaction_read_only`.values()),
+        ...(await sql`show statement_timeout`.values()),
+      ],
+      { isolation: 'serializable', readOnly: true, timeoutMs: 4_000 },
+    );
+    expect(settings).toEqual([['serializable'], ['on'], [expect.stringMatching(/^\d+s$/)]]);
+  });
+
+  test('the pool can be ended while a transaction is open: it ends with it', async () => {
+    const { tx, pool } = withPool({ max: 1 });
+    let ended: Promise<void> | undefined;
+    await tx.run(async ({ client: sql }) => {
+      await insert(sql, 'a');
+      ended = pool.end();
+      await insert(sql, 'b');
+    });
+    await ended;
+    await expectStored('a', 'b');
+  });
+
+  test('a COMMIT that is refused has rolled back: nothing is sent after it, and nobody is warned', async () => {
+    const notices: unknown[] = [];
+    const { tx, pool } = withPool({ onnotice: (notice) => notices.push(notice) });
+    await pool`create table slot (n int unique deferrable initially deferred)`;
+    const ran = tx.run(({ client: sql }) => sql`insert into slot values (1), (1)`);
+    expect(await outcomeOf(ran)).toMatch(/duplicate key/);
+    await tx.run(({ client: sql }) => sql`insert into slot values (1)`);
+    expect(await pool`select n from slot`).toEqual([{ n: 1 }]);
+    expect(notices).toEqual([]);
   });
 
   test('those who wait for a connection get one, although another one closes meanwhile (J3)', async () => {
@@ -251,9 +299,8 @@ describe('what is special to postgres.js', () => {
   test.each([
     ['nothing', () => undefined],
     ['a URL', () => 'postgres://127.0.0.1'],
-    ['a pool without fetch_types', () => postgres({ fetch_types: false })],
   ])('refuses %s', (_, given) => {
-    // @ts-expect-error -- some of them are no pools
+    // @ts-expect-error -- it is no pool
     expect(() => postgresJsDriver(given())).toThrow(/^config_invalid/);
   });
 });

@@ -2,20 +2,13 @@
 import { SettleError } from '../../util/errors.ts';
 import type { Gate } from '../driver.ts';
 import { refuseLater } from './orm.ts';
-import type {
-  PostgresJsConnection,
-  PostgresJsQuery,
-  PostgresJsReserved,
-  PostgresJsSql,
-} from './postgres-js.ts';
+import type { PostgresJsConnection, PostgresJsQuery, PostgresJsSql } from './postgres-js.ts';
 
-/** Either `sql`: a query is made of the pool's when it is a part of another one, and of the reserved one when it runs. */
-type AnySql = Pick<PostgresJsReserved, 'unsafe' | 'file'> & ((...args: never[]) => unknown);
-type Make = (sql: AnySql) => PostgresJsQuery;
 type AnyGate = Pick<Gate<unknown, PostgresJsConnection>, 'run'>;
 type Nested<Sql> = (sql: Sql) => unknown;
 
 const belongElsewhere = new Set<string | symbol>([
+  'file',
   'reserve',
   'listen',
   'subscribe',
@@ -38,26 +31,14 @@ export class PostgresJsHandle<Sql extends PostgresJsSql> implements ProxyHandler
   apply(_: Sql, __: unknown, args: readonly unknown[]): unknown {
     const [strings, ...values] = args;
     if (!isTemplate(strings)) return Reflect.apply(this.#sql, undefined, args);
-    return this.#query(
-      (sql) => call(sql, undefined, args),
-      () => textOf(strings, values),
-    );
+    return this.#query(call(this.#sql, undefined, args), () => textOf(strings, values));
   }
 
   get(_: Sql, key: string | symbol): unknown {
     switch (key) {
       case 'unsafe':
         return (...args: readonly [string]) =>
-          this.#query(
-            (sql) => call(sql.unsafe, sql, args),
-            () => args[0],
-          );
-      case 'file':
-        return (...args: readonly unknown[]) =>
-          this.#query(
-            (sql) => call(sql.file, sql, args),
-            () => undefined,
-          );
+          this.#query(call(this.#sql.unsafe, this.#sql, args), () => args[0]);
       case 'notify':
         return (...args: readonly [string, string]) => this.#notify(...args);
       case 'begin':
@@ -72,16 +53,14 @@ export class PostgresJsHandle<Sql extends PostgresJsSql> implements ProxyHandler
     }
   }
 
-  #query(make: Make, text: () => string | undefined): object {
-    const statement = new Statement(make, text, this.#gate);
-    const query = make(this.#sql);
-    return new Proxy(query, statement);
+  #query(query: PostgresJsQuery, text: () => string): object {
+    return new Proxy(query, new Statement(query, text, this.#gate));
   }
 
   async #notify(channel: string, payload: string): Promise<unknown> {
     const text = 'select pg_notify($1, $2)';
-    const make: Make = (sql) => call(sql.unsafe, sql, [text, [channel, payload]]);
-    return await new Statement(make, () => text, this.#gate).run();
+    const query = call(this.#sql.unsafe, this.#sql, [text, [channel, payload]]);
+    return await new Statement(query, () => text, this.#gate).run();
   }
 
   async #begin(args: readonly [string, Nested<Sql>] | readonly [Nested<Sql>]): Promise<unknown> {
@@ -104,20 +83,19 @@ export class PostgresJsHandle<Sql extends PostgresJsSql> implements ProxyHandler
 }
 
 /**
- * A query of the handle, in front of one of the pool's that never runs: that one is what other queries take as a fragment.
- * It begins, as those of postgres.js do, when somebody waits for it.
+ * In front of a query of the pool's, which others take as a fragment. As it does, it begins when somebody waits for it, but
+ * on the connection of the transaction, when it is its turn there.
  */
 class Statement implements ProxyHandler<PostgresJsQuery> {
-  readonly #make: Make;
-  readonly #text: () => string | undefined;
+  readonly #query: PostgresJsQuery;
+  readonly #text: () => string;
   readonly #gate: AnyGate;
-  readonly #modifiers: ((query: PostgresJsQuery) => void)[] = [];
   #ran: Promise<unknown> | undefined;
   #connection: PostgresJsConnection | undefined;
   #isCancelled = false;
 
-  constructor(make: Make, text: () => string | undefined, gate: AnyGate) {
-    this.#make = make;
+  constructor(query: PostgresJsQuery, text: () => string, gate: AnyGate) {
+    this.#query = query;
     this.#text = text;
     this.#gate = gate;
   }
@@ -140,12 +118,12 @@ class Statement implements ProxyHandler<PostgresJsQuery> {
       case 'simple':
       case 'describe':
         return () => {
-          this.#modifiers.push((made) => modify(made, key, []));
+          call(Reflect.get(query, key) as () => unknown, query, []);
           return proxy;
         };
       case 'forEach':
         return (each: unknown) => {
-          this.#modifiers.push((made) => modify(made, key, [each]));
+          query.forEachFn = each;
           return this.run();
         };
       case 'cancel':
@@ -165,19 +143,15 @@ class Statement implements ProxyHandler<PostgresJsQuery> {
     return this.#ran;
   }
 
-  #begin(text: string | undefined): Promise<unknown> {
+  #begin(text: string): Promise<unknown> {
     return this.#gate.run((connection) => this.#runOn(connection, text), text);
   }
 
-  async #runOn(connection: PostgresJsConnection, text: string | undefined): Promise<unknown> {
+  async #runOn(connection: PostgresJsConnection, text: string): Promise<unknown> {
     if (this.#isCancelled) throw cancelled();
     this.#connection = connection;
     try {
-      return await connection.run((sql) => {
-        const made = this.#make(sql);
-        for (const apply of this.#modifiers) apply(made);
-        return made;
-      }, text);
+      return await connection.run(this.#query, text);
     } finally {
       this.#connection = undefined;
     }
@@ -192,10 +166,6 @@ class Statement implements ProxyHandler<PostgresJsQuery> {
 
 function call(fn: (...args: never[]) => unknown, on: unknown, args: readonly unknown[]): PostgresJsQuery {
   return Reflect.apply(fn, on, args) as PostgresJsQuery;
-}
-
-function modify(query: PostgresJsQuery, modifier: string, args: readonly unknown[]): void {
-  call(Reflect.get(query, modifier) as () => unknown, query, args);
 }
 
 function isTemplate(value: unknown): value is TemplateStringsArray {

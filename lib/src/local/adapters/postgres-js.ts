@@ -1,42 +1,34 @@
 /**
- * `settle/local/postgres-js`: local transactions over `sql` of postgres.js. It owns the connection that postgres.js reserves
- * for a transaction, and what is known of it; what `sql` of a transaction does is postgres-js-handle.ts.
+ * `settle/local/postgres-js`: local transactions over `sql` of postgres.js. It owns the connection of a transaction, and
+ * what is known of it; what `sql` is inside a transaction is postgres-js-handle.ts.
  *
  * - J1 Nothing is sent on a connection that is lost: postgres.js would end the process. It tells of that only by a hook of
- *   its own, which `sql.begin` uses, too.
+ *   its own.
  * - J2 It does not tell in what state a transaction is: that is followed from what the server answered.
- * - J3 Of those who wait for a connection it forgets one with every connection that closes: they ask again then.
+ * - J3 A connection is taken, kept and given back as `sql.begin` does it, by the same hooks. `reserve()` of 3.4 loses
+ *   connections and those who wait for one, once a connection was lost.
  */
 import { SettleError } from '../../util/errors.ts';
 import { postgresDialect } from '../dialect.ts';
 import type { Connection, Driver, TransactionStatus } from '../driver.ts';
+import { leavesSessionState } from '../statements.ts';
 import { PostgresJsHandle } from './postgres-js-handle.ts';
-
-type Call = (...args: never[]) => unknown;
 
 /** The part of `sql` that is used. */
 export interface PostgresJsSql {
   // Whatever its overloads: the handle has the very same ones.
   (...args: never[]): unknown;
-  readonly unsafe: Call;
-  readonly file: Call;
-  reserve(): Promise<PostgresJsReserved>;
-  readonly options: {
-    readonly max: number;
-    readonly fetch_types: boolean;
-    onclose?: ((connection: number) => void) | undefined;
-  };
-}
-
-export interface PostgresJsReserved {
-  (...args: never[]): unknown;
-  readonly unsafe: Call;
-  readonly file: Call;
-  release(): void;
+  readonly unsafe: (...args: never[]) => unknown;
+  readonly begin: (...args: never[]) => unknown;
+  readonly options: { readonly max: number };
 }
 
 /** A query that begins when somebody waits for it. */
 export interface PostgresJsQuery extends PromiseLike<unknown> {
+  /** Sends it. */
+  handler: (query: PostgresJsQuery) => void;
+  /** What `forEach()` sets, which would also begin it. */
+  forEachFn?: unknown;
   /** Set once it is sent. */
   readonly state: unknown;
   /** What its `cancel()` calls, without the promise that tells how that went. */
@@ -44,16 +36,15 @@ export interface PostgresJsQuery extends PromiseLike<unknown> {
 }
 
 /**
- * Transactions over `sql` of postgres.js. The pool stays the caller's: it is not ended here, and of its options only
- * `onclose` is listened to. End it with a timeout, `sql.end({ timeout: 5 })`: without one, postgres.js 3.4 waits for ever
- * for a connection that was lost or given back meanwhile.
+ * Transactions over `sql` of postgres.js 3.4. The pool stays the caller's: it is neither configured nor ended here.
  *
- * The handle is a `sql` of the same type: tagged templates, fragments, helpers, `unsafe`, `file`, `notify`, `values`, `raw`,
+ * The handle is a `sql` of the same type: tagged templates, fragments, helpers, `unsafe`, `notify`, `values`, `raw`,
  * `simple`, `describe`, `forEach` and `cancel` work as ever, and `begin` becomes a nested scope. What needs the connection
- * for itself or another one is refused (`statement_refused`): `cursor`, `readable`, `writable`, `reserve`, `listen`,
- * `subscribe`, `largeObject`, `end`, `close`. Outside of transactions it is `sql` itself, whose `begin` is not ours.
+ * for itself, or another one, is refused (`statement_refused`): `cursor`, `readable`, `writable`, `file`, `reserve`,
+ * `listen`, `subscribe`, `largeObject`, `end`, `close`. Outside of transactions it is `sql` itself, whose `begin` is not
+ * ours.
  *
- * Throws `config_invalid` for what is no pool, and where `fetch_types` is off: postgres.js then never reserves a connection.
+ * Throws `config_invalid` for what is no pool.
  *
  * ```ts
  * const tx = createTransactions(postgresJsDriver(postgres(url)));
@@ -62,119 +53,92 @@ export interface PostgresJsQuery extends PromiseLike<unknown> {
  */
 export function postgresJsDriver<Sql extends PostgresJsSql>(sql: Sql): Driver<Sql> {
   if (!isPool(sql)) {
-    throw new SettleError('config_invalid', 'postgresJsDriver needs sql of postgres.js: it has reserve()', {
+    throw new SettleError('config_invalid', 'postgresJsDriver needs sql of postgres.js: it has begin()', {
       next: 'Pass what postgres() gives, and not what reserve() or begin() give',
     });
   }
-  if (!sql.options.fetch_types) {
-    throw new SettleError('config_invalid', 'postgres.js reserves no connection while fetch_types is false', {
-      next: 'Leave fetch_types as it is by default',
-    });
-  }
-  const reservations = new Reservations(sql);
   const driver: Driver<Sql, PostgresJsConnection> = {
     name: 'postgres.js',
     dialect: postgresDialect,
     answers: 'later',
     outside: sql,
     connectionsMax: sql.options.max,
-    acquire: async () => new PostgresJsConnection(await reservations.take()),
+    acquire: () => PostgresJsConnection.of(sql),
     client: (gate) => new Proxy(sql, new PostgresJsHandle(sql, gate)),
   };
   return driver;
 }
 
 function isPool(sql: unknown): boolean {
-  return typeof sql === 'function' && 'reserve' in sql && 'unsafe' in sql && 'options' in sql;
+  return typeof sql === 'function' && 'begin' in sql && 'unsafe' in sql && 'options' in sql;
 }
 
-/** J3 */
-class Reservations {
-  readonly #sql: PostgresJsSql;
-  readonly #waiting = new Set<() => void>();
-
-  constructor(sql: PostgresJsSql) {
-    this.#sql = sql;
-    const { options } = sql;
-    const { onclose } = options;
-    // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it is no event target
-    options.onclose = (connection) => {
-      onclose?.(connection);
-      // postgres.js is not done with closing it yet.
-      for (const ask of this.#waiting) queueMicrotask(ask);
-    };
-  }
-
-  take(): Promise<PostgresJsReserved> {
-    return new Promise((resolve, reject) => {
-      const answered = (reserved: PostgresJsReserved): void => {
-        // It was asked for more than once.
-        if (!this.#waiting.delete(ask)) return reserved.release();
-        resolve(reserved);
-      };
-      const ask = (): void => {
-        this.#sql.reserve().then(answered, (error: Error) => {
-          this.#waiting.delete(ask);
-          reject(error);
-        });
-      };
-      this.#waiting.add(ask);
-      ask();
-    });
-  }
-}
-
-/** How postgres.js sees the connection itself. It hands this to its own `onexecute`, and calls its `onclose`. */
+/** How postgres.js sees the connection itself. It hands this to `onexecute`, once something was sent on it. */
 interface Core {
-  onclose: ((error: Error) => void) | null;
-  reserved: unknown;
+  execute(query: PostgresJsQuery): unknown;
   terminate(): void;
+  onclose: ((error: Error) => void) | null;
+  /**
+   * Called when the server is ready for the next statement, instead of giving the connection to others; unless it has no
+   * `release`, and the server says that no transaction is open. Then this is null.
+   */
+  reserved: Hold | null;
 }
+
+type Hold = (() => void) & { release: boolean };
 
 export class PostgresJsConnection implements Connection {
-  readonly #sql: PostgresJsReserved;
-  /** Known from the first statement on. */
+  readonly #sql: PostgresJsSql;
+  readonly #hold: Hold = Object.assign(() => {}, { release: true });
   #core: Core | undefined;
   #lost: { readonly error: unknown } | undefined;
-  /** Whether postgres.js has taken it back. */
-  #isClosed = false;
   #running: { readonly query: PostgresJsQuery; readonly reject: (error: unknown) => void } | undefined;
   /** J2 */
   #status: TransactionStatus = 'none';
-  /** An error in answer to COMMIT is a rollback, too. */
-  #refusedCommit = false;
+  #leavesSessionState = false;
   /** Whether the statement that runs, or a later one, may be cancelled yet. */
   #isCancelling = false;
 
-  constructor(sql: PostgresJsReserved) {
+  private constructor(sql: PostgresJsSql) {
     this.#sql = sql;
   }
 
-  /** Runs what `start` makes. `text` is its SQL where it is known. */
-  async run(start: (sql: PostgresJsReserved) => PostgresJsQuery, text: string | undefined): Promise<unknown> {
-    if (!mayHideControl(text)) return await this.#heard(start(this.#sql));
+  /** J3: with the BEGIN itself, which waits for a connection as every query does. */
+  static async of(sql: PostgresJsSql): Promise<PostgresJsConnection> {
+    for (let attempt = 0; ; attempt++) {
+      const connection = new PostgresJsConnection(sql);
+      try {
+        await connection.#take();
+        return connection;
+      } catch (error) {
+        // Meant for the connection that was lost before, postgres.js keeps it for the next query. This was never sent.
+        const isLeftOver = connection.#core === undefined && isServers(error) && ended.has(error.code);
+        if (!isLeftOver || attempt >= sql.options.max) throw error;
+      }
+    }
+  }
+
+  async run(query: PostgresJsQuery, text: string): Promise<unknown> {
+    if (leavesSessionState(text)) this.#leavesSessionState = true;
+    if (!mayHideControl(text)) return await this.#send(query);
     await this.execute(`savepoint ${watch}`);
     try {
-      return await this.#heard(start(this.#sql));
+      return await this.#send(query);
     } finally {
       await this.#look();
     }
   }
 
   async execute(sql: string): Promise<string | undefined> {
-    // The server would warn that there is no transaction, and postgres.js print that.
-    if (sql === 'rollback' && this.#refusedCommit) return undefined;
-    const onexecute = (core: Core): true => this.#meet(core);
-    try {
-      const query = Reflect.apply(this.#sql.unsafe, this.#sql, [sql, [], { onexecute }]) as PostgresJsQuery;
-      const answer = await this.#heard(query);
-      this.#status = statusAfter(sql) ?? this.#status;
-      if (this.#core === undefined) throw unknownCore();
-      return commandOf(answer);
-    } catch (error) {
-      this.#refusedCommit = sql === 'commit' && isServers(error);
-      throw error;
-    }
+    if (sql.startsWith('begin')) return await this.#set(sql);
+    const isEnd = sql === 'commit' || sql === 'rollback';
+    // A COMMIT that failed has rolled back.
+    if (sql === 'rollback' && this.#isGivenBack()) return undefined;
+    if (isEnd && !this.#leavesSessionState && !this.#isCancelling) this.#hold.release = false;
+    const answer = await this.#send(this.#query(sql));
+    if (sql.startsWith('rollback to')) this.#status = 'open';
+    if (isEnd) this.#status = 'none';
+    return (answer as { readonly command?: string }).command;
   }
 
   status(): TransactionStatus {
@@ -191,20 +155,51 @@ export class PostgresJsConnection implements Connection {
     this.#isCancelling = false;
   }
 
-  release(fate: 'reuse' | 'discard'): void {
-    // Then postgres.js has it back, and gives it to others once it is connected again.
-    if (this.#isClosed) return;
-    // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it is no event target
-    if (this.#core !== undefined) this.#core.onclose = null;
-    if (fate === 'reuse' && this.#lost === undefined && !this.#isCancelling) return this.#sql.release();
-    if (this.#core === undefined) return this.#sql.release();
-    this.#core.reserved = null;
-    this.#core.terminate();
+  async release(fate: 'reuse' | 'discard'): Promise<void> {
+    const core = this.#core;
+    if (core === undefined || this.#isGivenBack()) return;
+    if (fate === 'reuse' && this.#status !== 'none' && this.#lost === undefined) {
+      // Taken, and never used.
+      await this.execute('rollback').catch(ignore);
+      if (this.#isGivenBack()) return;
+    }
+    core.reserved = null;
+    core.terminate();
+  }
+
+  /** By the end of its transaction, or by its loss. */
+  #isGivenBack(): boolean {
+    return this.#core?.reserved !== this.#hold;
+  }
+
+  async #take(): Promise<void> {
+    const query = this.#query('begin', { onexecute: (core: Core) => this.#meet(core) });
+    await this.#answerTo(query);
+    if (this.#core === undefined) throw unknownCore();
+    this.#status = 'open';
+  }
+
+  /** What there is to say of a transaction that has begun already. */
+  async #set(begin: string): Promise<undefined> {
+    const [modes = '', ...settings] = begin.slice('begin'.length).split(';');
+    const all = [modes === '' ? '' : `set transaction${modes}`, ...settings].filter((sql) => sql !== '');
+    if (all.length > 0) await this.#send(this.#query(all.join(';')));
+  }
+
+  #query(sql: string, options: object = {}): PostgresJsQuery {
+    return Reflect.apply(this.#sql.unsafe, this.#sql, [sql, [], options]) as PostgresJsQuery;
   }
 
   /** J1 */
-  async #heard(query: PostgresJsQuery): Promise<unknown> {
+  async #send(query: PostgresJsQuery): Promise<unknown> {
+    const core = this.#core;
     if (this.#lost !== undefined) throw this.#lost.error;
+    if (core === undefined || this.#isGivenBack()) throw new Error('the connection is given back');
+    query.handler = (sent) => void core.execute(sent);
+    return await this.#answerTo(query);
+  }
+
+  async #answerTo(query: PostgresJsQuery): Promise<unknown> {
     try {
       return await new Promise((resolve, reject) => {
         this.#running = { query, reject };
@@ -219,16 +214,15 @@ export class PostgresJsConnection implements Connection {
     }
   }
 
-  #meet(core: Core): true {
+  #meet(core: Core): void {
     this.#core = core;
+    core.reserved = this.#hold;
     // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it is no event target
     core.onclose = (error) => {
-      this.#isClosed = true;
       this.#lost ??= { error };
       // One that was sent between the end and its being known is never answered.
       this.#running?.reject(error);
     };
-    return true;
   }
 
   /** Whether the savepoint is still there. It went with our transaction, whatever began after that. */
@@ -241,9 +235,8 @@ export class PostgresJsConnection implements Connection {
   }
 }
 
-/** Several statements sent as one, or an unknown text: of these postgres.js tells the last one's command only. */
-function mayHideControl(text: string | undefined): boolean {
-  if (text === undefined) return true;
+/** Several statements sent as one: of these postgres.js tells the last one's command only. */
+function mayHideControl(text: string): boolean {
   const first = text.indexOf(';');
   return first >= 0 && /\b(?:commit|rollback|end|abort|prepare)\b/i.test(text.slice(first));
 }
@@ -253,15 +246,8 @@ const watch = 'settle_watch';
 /** `no_active_sql_transaction`, `invalid_savepoint_specification` */
 const gone = new Set(['25P01', '3B001']);
 
-function statusAfter(sql: string): TransactionStatus | undefined {
-  if (sql.startsWith('begin') || sql.startsWith('rollback to')) return 'open';
-  return sql === 'commit' || sql === 'rollback' ? 'none' : undefined;
-}
-
-function commandOf(answer: unknown): string | undefined {
-  const { command } = answer as { readonly command?: string };
-  return command;
-}
+/** `admin_shutdown`, `crash_shutdown`, and the timeouts of an idle session. */
+const ended = new Set(['57P01', '57P02', '57P05', '25P03', '25P04']);
 
 /** An error that the server answered with; postgres.js has some of its own, after which nothing was sent. */
 function isServers(error: unknown): error is Error & { readonly code: string } {
@@ -277,3 +263,5 @@ function unknownCore(): SettleError {
     },
   );
 }
+
+function ignore(): void {}
