@@ -3,6 +3,7 @@ import { createPool as createCallbackPool } from 'mariadb/callback';
 import { describe, expect, test } from 'vitest';
 import { mariadbDriver, type MariadbHandle } from '../../lib/src/local/adapters/mariadb.ts';
 import { createTransactions } from '../../lib/src/local/manager.ts';
+import { cancelGraceMs } from '../../lib/src/local/physical.ts';
 import { localContract } from './contract.ts';
 import { mariadbNotes } from './databases.ts';
 import type { Subject } from './subject.ts';
@@ -58,6 +59,17 @@ describe('what is special to mariadb', () => {
       await add(tx, 'after');
     });
     await expectStored('outer', 'after');
+  });
+
+  test('where the pool has none to spare, it is cancelled at once together with its connection', async () => {
+    const tx = await transactions(1);
+    const beganAtMs = performance.now();
+    const slow = tx.run((t) => t.client.query('select sleep(10)'), { timeoutMs: 50 });
+    expect(await outcomeOf(slow)).toBe('transaction_timeout');
+    // Not only when the manager gives it up.
+    expect(performance.now() - beganAtMs).toBeLessThan(cancelGraceMs);
+    await tx.run(() => add(tx, 'next'));
+    await expectStored('next');
   });
 
   test('a refused password is told at once, and not when the pool gives up', async () => {
