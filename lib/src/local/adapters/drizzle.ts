@@ -80,22 +80,30 @@ interface PreparedQuery {
   iterator?: unknown;
 }
 
-type Handle = Record<'transaction' | 'rollback' | '$cache', unknown>;
+type Handle = Record<'transaction' | 'rollback' | 'query' | '$cache', unknown> & { _: object };
 
 /** The same database on another client. */
 function rebound(db: Internals, client: object, transaction: OwnTransaction): object {
   const session = onClient(db.session, client);
+  const handle = onSession(db, session, undefined);
   const { schema, fullSchema, tableNamesMap } = db._;
-  const config = schema === undefined ? undefined : { schema, fullSchema, tableNamesMap };
-  const handle =
-    db.resultKind === undefined
-      ? new db.constructor(db.dialect, session, config, db.mode)
-      : new db.constructor(db.resultKind, db.dialect, session, config);
+  if (schema !== undefined) {
+    handle._ = { ...handle._, schema, fullSchema, tableNamesMap };
+    // Drizzle makes an object for each table; most scopes ask for none of them.
+    const query = (): unknown => onSession(db, session, { schema, fullSchema, tableNamesMap }).query;
+    Object.defineProperty(handle, 'query', { get: query });
+  }
   handle.$cache = db.$cache;
   handle.transaction = transaction;
   handle.rollback = rollback;
   Object.defineProperty(handle, '$client', { get: refuse('$client', 'Use execute(sql`…`)') });
   return handle;
+}
+
+function onSession(db: Internals, session: Session, schema: object | undefined): Handle {
+  return db.resultKind === undefined
+    ? new db.constructor(db.dialect, session, schema, db.mode)
+    : new db.constructor(db.resultKind, db.dialect, session, schema);
 }
 
 function onClient(session: Session, client: object): Session {
