@@ -159,17 +159,20 @@ describe('in a transaction of the caller', () => {
 
   it('what was committed after its snapshot is seen all the same', async () => {
     await guard.run(call('try', 'tried'), () => 1);
-    const [answer, conflict] = await inTransaction(async (client) => {
+    const [answer, conflict, confirmed] = await inTransaction(async (client) => {
       await quantity(client);
       await guard.run(call(), take);
+      await guard.run(call('try', 'late'), () => 1);
       await guard.run(call('cancel', 'tried'), () => 1);
       return [
         await guard.in(client, call(), () => take(client)),
         await guard.in(client, call('confirm', 'tried'), () => take(client)).catch((error: unknown) => error),
+        await guard.in(client, call('confirm', 'late'), () => 2),
       ];
     });
     expect(answer).toEqual({ kind: 'done', result: { left: 9 } });
     expect(conflict).toMatchObject({ code: 'barrier_conflict' });
+    expect(confirmed).toEqual({ kind: 'done', result: 2 });
     expect(await quantity()).toBe(9);
   });
 });
@@ -265,6 +268,18 @@ describe('transactions that meet', () => {
     expect(await deadlock(once, false)).toEqual({ runs: 2, reasons: [unavailable] });
     expect(await quantity()).toBe(9);
   });
+
+  it('by changing what the other has read are tried again, where the server looks for that', () =>
+    withPool('set innodb_snapshot_isolation = on', [], async (sessions) => {
+      let runs = 0;
+      const work = async (client: PoolConnection): Promise<{ left: number }> => {
+        await quantity(client);
+        if (++runs === 1) await guard.run(call('action', 'other'), take);
+        return take(client);
+      };
+      expect(await mysqlBarrier(sessions).run(call(), work)).toEqual({ left: 8 });
+      expect(runs).toBe(2);
+    }));
 
   it('are not taken for done when work passes over the deadlock that took its transaction', async () => {
     expect(await deadlock(guard, true)).toEqual({ runs: 2, reasons: [unavailable] });

@@ -285,6 +285,15 @@ describe('a transaction that fails', () => {
     expect([await quantity(), await rowCount()]).toEqual([10, 0]);
   });
 
+  it('is not committed when work has taken the row of the barrier away', async () => {
+    const taking = guard.run(call(), async (client) => {
+      await client.query('delete from settle_barrier');
+      return take(client);
+    });
+    await expect(taking).rejects.toEqual(unavailable);
+    expect(await quantity()).toBe(10);
+  });
+
   it('is unavailable when there is no server', async () => {
     const nowhere = new Pool({ host: '127.0.0.1', port: 1 });
     await expect(postgresBarrier(nowhere).run(call(), take)).rejects.toEqual(unavailable);
