@@ -10,10 +10,10 @@ import { Pool } from 'pg';
 import { notOffered, type Peer, type Unit } from '../peer.ts';
 import { versionsOf } from '../versions.ts';
 
-const note = pgTable('note', { id: serial().primaryKey(), text: textColumn().notNull() });
+export const note = pgTable('note', { id: serial().primaryKey(), text: textColumn().notNull() });
 
 /** As its generic types have it for this adapter, if they knew this version of Drizzle. */
-interface Host {
+export interface Host {
   /** The current transaction, or else the database. */
   readonly tx: NodePgDatabase;
   withTransaction<T>(propagation: Propagation, work: () => Promise<T>): Promise<T>;
@@ -56,7 +56,7 @@ const propagations = {
 } as const;
 
 /** Decorators are called as functions: Node strips types, and no more. */
-function moduleOver(db: NodePgDatabase): ModuleClass {
+export function moduleOver(db: NodePgDatabase): ModuleClass {
   const token = 'drizzle';
   const drizzleModule = moduleOf({ providers: [{ provide: token, useValue: db }], exports: [token] });
   const adapter = new TransactionalAdapterDrizzleOrm({ drizzleInstanceToken: token });
