@@ -35,7 +35,6 @@ const subject: Subject<TestHandle> = {
     return found.map(({ value }) => value);
   },
   raw: (prisma, sql) => prisma.$queryRawUnsafe(sql),
-  beginsLate: true,
 };
 
 localContract(subject);

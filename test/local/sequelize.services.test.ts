@@ -43,7 +43,6 @@ const subjects: readonly Subject<Transaction>[] = [
       const sequelize = await connected(url, connectionsMax);
       return { driver: sequelizeDriver(sequelize, pgDriver), close: () => sequelize.close() };
     },
-    beginsLate: true,
     ...commands,
   },
   {
@@ -53,7 +52,6 @@ const subjects: readonly Subject<Transaction>[] = [
       const sequelize = await connected(url, connectionsMax);
       return { driver: sequelizeDriver(sequelize, mysql2Driver), close: () => sequelize.close() };
     },
-    beginsLate: true,
     ...commands,
   },
 ];

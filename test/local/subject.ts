@@ -17,8 +17,6 @@ export interface Subject<Client> {
   values(client: Client): string[] | Promise<string[]>;
   /** Runs any one statement. Undefined where the library has no way to. */
   readonly raw: ((client: Client, sql: string) => unknown) | undefined;
-  /** Its statements reach the driver a while after the call that makes them: so they may find that the scope has ended. */
-  readonly beginsLate?: true;
 }
 
 export interface OpenDriver<Client> {

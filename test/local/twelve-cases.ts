@@ -222,7 +222,6 @@ export function twelveCases<Client>(subject: Subject<Client>): void {
       skip,
     }) => {
       if (oneConnection) skip('its statements are done when they return: none is ever under way');
-      if (subject.beginsLate) skip('not even its first statement had begun: all of it is refused');
       const tx = await transactions(1);
       let child: Promise<unknown> | undefined;
       const outcome = await outcomeOf(
