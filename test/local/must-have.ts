@@ -210,6 +210,20 @@ export function mustHave<Client>(subject: Subject<Client>): void {
       await expectStored();
     });
 
+    test('8. a query that runs when it is awaited runs in the scope whose function returned it', async () => {
+      const tx = await transactions();
+      await tx.run(async (outer) => {
+        const lazily = async (label: string): Promise<void> => {
+          expect(tx.current()?.label).toBe(label);
+          await insert(outer.client, label);
+        };
+        for (const propagation of ['required', 'nested'] as const) {
+          await tx.run(() => thenable(() => lazily(propagation)), { propagation, label: propagation });
+        }
+      });
+      await expectStored('required', 'nested');
+    });
+
     test('8. where the context was lost, the transaction itself still works', async () => {
       const tx = await transactions();
       await tx.run(async (t) => {
@@ -421,7 +435,8 @@ export function mustHave<Client>(subject: Subject<Client>): void {
             { retry },
           );
         await Promise.all([lock('a', 'b'), lock('b', 'a')]);
-        expect(attempts).toBe(3);
+        // Seldom more than 3: PostgreSQL may let the loser's next attempt have the row that the winner waits for.
+        expect(attempts).toBeGreaterThan(2);
         expect(told.toSorted()).toEqual(['ab', 'ba']);
       });
 
@@ -778,8 +793,13 @@ async function viaEmitter(work: () => Promise<void>): Promise<void> {
 }
 
 async function viaThenable(work: () => Promise<void>): Promise<void> {
+  await thenable(work);
+}
+
+/** Begins its work when it is awaited, as the queries of Knex and Drizzle do. */
+function thenable(work: () => Promise<void>): PromiseLike<void> {
   // eslint-disable-next-line unicorn/no-thenable -- this is what it is about
-  await { then: (resolve: (value: unknown) => void) => void work().then(resolve) };
+  return { then: (...then) => work().then(...then) };
 }
 
 function viaMicrotask(work: () => Promise<void>): Promise<void> {

@@ -191,7 +191,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
         return this.#runIn(this.#scopeFor(kind, parent, options, setup), work, options);
       case 'outside': {
         const outside = new OutsideScope(this.#primary.driver.outside, parent);
-        return Promise.resolve(this.#frames.run(outside, work, outside));
+        return this.#frames.run(outside, awaited, work, outside);
       }
       case 'missing':
         throw missing(setup.label);
@@ -230,7 +230,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     let result: T;
     try {
       if (mustWait(scope)) await this.#enter(scope);
-      result = await scope.outcomeOf(() => this.#frames.run(scope, work, scope));
+      result = await scope.outcomeOf(() => this.#frames.run(scope, awaited, work, scope));
     } catch (error) {
       if (scope.hasEnded || options.rollbackOn?.(error) !== false) throw await scope.failWith(error);
       await scope.complete();
@@ -332,6 +332,11 @@ interface Setup {
 type AnyWork<T, Client> = (
   t: (TransactionScope<Client> & Scope<Client>) | OutsideScope<Client>,
 ) => T | PromiseLike<T>;
+
+/** A query that runs when it is awaited (Knex, Drizzle) has to be awaited in the scope whose function returned it. */
+function awaited<S, T>(work: (scope: S) => T | PromiseLike<T>, scope: S): Promise<T> {
+  return Promise.resolve(work(scope));
+}
 
 const warnAfterMsDefault = 30_000;
 
