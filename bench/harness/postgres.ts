@@ -16,7 +16,7 @@ export interface Postgres {
 const run = promisify(execFile);
 
 /** Durability is PostgreSQL's own default: fsync and synchronous_commit are on. */
-const settings = { shared_buffers: '256MB', max_wal_size: '4GB', max_connections: '200' };
+const settings = { shared_buffers: '256MB', max_wal_size: '4GB', max_connections: '400' };
 
 export async function findPostgres(): Promise<Postgres> {
   const url = process.env['SETTLE_BENCH_POSTGRES'];

@@ -132,10 +132,9 @@ class PgConnection implements Connection {
   }
 
   /** pg rejects with an error before it reads the state that follows it: asking for anything else waits for that. */
-  async hearOut(error: unknown): Promise<void> {
-    const isFromServer = error instanceof Error && 'severity' in error;
-    if (!isFromServer || this.status() !== 'open') return;
-    await this.client.query('select 1').then(ignore, ignore);
+  async hearOut(thrown: unknown): Promise<void> {
+    const isFromServer = thrown instanceof Error && 'severity' in thrown;
+    if (isFromServer && this.status() === 'open') await this.client.query('select 1').catch(ignore);
   }
 
   /** Over a connection of its own: those of the pool may all be waiting for this one. */
