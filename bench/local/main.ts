@@ -39,7 +39,9 @@ await admin.query('create table note (id serial primary key, text text not null)
 
 for (const clients of values.clients.split(',').map(Number)) {
   const opened = new Map<string, Opened>();
-  for (const { name, open } of contenders) opened.set(name, await open({ url, connections: clients }));
+  for (const contender of contenders) {
+    opened.set(contender.name, await contender.open({ url, connections: clients }));
+  }
   const results = new Map<string, Measured[]>();
   for (let round = 0; round <= rounds; round++) {
     // Each begins once as often as the next one, so that none always follows the same neighbour.
@@ -52,7 +54,7 @@ for (const clients of values.clients.split(',').map(Number)) {
     }
     await admin.query('truncate note');
   }
-  for (const { close } of opened.values()) await close();
+  for (const one of opened.values()) await one.close();
   console.log(`\n${clients} ${clients === 1 ? 'client' : 'clients'}\n${report(results)}`);
 }
 await admin.end();
