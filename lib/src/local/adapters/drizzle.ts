@@ -20,7 +20,8 @@ export interface DrizzleDatabase {
  * `DrizzleQueryError`, those of the database are.
  *
  * Does not see what is done with `db` itself, nor with a query that was prepared with it: use `tx.db` or `t.client`. Outside
- * of every transaction `tx.db` is `db`, and its `transaction()` Drizzle's own.
+ * of every transaction `tx.db` is `db`, and its `transaction()` Drizzle's own; on better-sqlite3 a statement outside of an
+ * open transaction is refused (`scope_busy`).
  *
  * ```ts
  * const db = drizzle(pool, { schema });

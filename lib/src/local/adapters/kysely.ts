@@ -53,8 +53,8 @@ interface KyselyResult<Row> {
  *
  * Does not see what is done with `db` itself: use `tx.db` or `t.client`. Does not tell the `log` of `db`, nor its dialect's
  * `onReserveConnection`, of what runs in a transaction. Outside of every transaction `tx.db` is `db`, and its
- * `transaction()` Kysely's own; on SQLite, where all have one connection, a statement outside of an open transaction is
- * refused (`scope_busy`).
+ * `transaction()` Kysely's own; on SQLite, where all have one connection, that is refused, and so is a statement outside of
+ * an open transaction (`scope_busy`).
  *
  * ```ts
  * const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
