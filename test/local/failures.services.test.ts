@@ -12,7 +12,7 @@ import { mysql2Driver } from '../../lib/src/local/adapters/mysql2.ts';
 import { nodeSqliteDriver } from '../../lib/src/local/adapters/node-sqlite.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
 import { postgresJsDriver } from '../../lib/src/local/adapters/postgres-js.ts';
-import { postgresDialect, type Failure } from '../../lib/src/local/dialect.ts';
+import { postgresDialect, type BeginOptions, type Failure } from '../../lib/src/local/dialect.ts';
 import type { Connection, Driver } from '../../lib/src/local/driver.ts';
 import { mariadbNotes, postgresNotes, sqliteNotes, type NoteDatabase } from './databases.ts';
 
@@ -89,6 +89,8 @@ type Kind = NoteDatabase['kind'];
 interface Case {
   readonly title: string;
   readonly expected: { readonly [K in Kind]?: Failure };
+  /** Values that are there before. Default: none. */
+  readonly stored?: readonly string[];
   /** Comes to the error. */
   readonly happen: (at: Scene) => Promise<unknown>;
 }
@@ -98,7 +100,7 @@ interface Scene {
   /** Two connections; of SQLite, each over a handle of its own. */
   readonly one: Connection;
   readonly two: Connection;
-  readonly begin: (connection: Connection, isolation?: 'serializable') => Promise<void>;
+  readonly begin: (connection: Connection, options?: Partial<BeginOptions>) => Promise<void>;
 }
 
 const refused: Failure = { kind: 'refused', endsTransaction: false };
@@ -142,8 +144,8 @@ const cases: readonly Case[] = [
       postgres: { kind: 'deadlock', endsTransaction: false },
       mariadb: { kind: 'deadlock', endsTransaction: true },
     },
+    stored: ['a', 'b'],
     async happen({ one, two, begin }) {
-      await one.execute("insert into note values ('a'), ('b')");
       await begin(one);
       await begin(two);
       await one.execute(touch('a'));
@@ -157,19 +159,21 @@ const cases: readonly Case[] = [
   {
     title: 'a serialization failure',
     expected: { postgres: serialization, sqlite: serialization },
+    stored: ['a'],
     async happen({ database, one, two, begin }) {
-      await one.execute("insert into note values ('a')");
-      await (database.kind === 'sqlite' ? one.execute('begin') : begin(one, 'serializable'));
+      await (database.kind === 'sqlite' ? one.execute('begin') : begin(one, { isolation: 'serializable' }));
       await one.execute('select * from note');
+      await begin(two);
       await two.execute(touch('a'));
+      await two.execute('commit');
       return await errorOf(() => one.execute(touch('a')));
     },
   },
   {
     title: 'what was read has changed (innodb_snapshot_isolation)',
     expected: { mariadb: { kind: 'serialization', endsTransaction: true } },
+    stored: ['a'],
     async happen({ one, two, begin }) {
-      await one.execute("insert into note values ('a')");
       await one.execute('set innodb_snapshot_isolation = on');
       await begin(one);
       await one.execute('select * from note');
@@ -184,8 +188,8 @@ const cases: readonly Case[] = [
   {
     title: 'a lock that is waited for too long',
     expected: { postgres: refused, mariadb: refused, sqlite: serialization },
+    stored: ['a'],
     async happen({ database, one, two, begin }) {
-      await one.execute("insert into note values ('a')");
       await begin(one);
       await one.execute(touch('a'));
       if (database.kind === 'postgres') await two.execute("set lock_timeout = '50ms'");
@@ -215,8 +219,8 @@ const cases: readonly Case[] = [
   {
     title: 'a violated constraint',
     expected: { postgres: refused, mariadb: refused, sqlite: refused },
+    stored: ['a'],
     async happen({ one }) {
-      await one.execute("insert into note values ('a')");
       return await errorOf(() => one.execute("insert into note values ('a')"));
     },
   },
@@ -228,8 +232,8 @@ const cases: readonly Case[] = [
   {
     title: 'a write in a read-only transaction',
     expected: { postgres: refused, mariadb: refused },
-    async happen({ one }) {
-      await one.execute('start transaction read only');
+    async happen({ one, begin }) {
+      await begin(one, { readOnly: true });
       return await errorOf(() => one.execute("insert into note values ('a')"));
     },
   },
@@ -262,26 +266,28 @@ describe.each(libraries)('errors of $name', ({ database, open }) => {
     return made.driver;
   }
 
-  const casesHere = cases.flatMap(({ title, expected, happen }) => {
+  const casesHere = cases.flatMap(({ expected, ...given }) => {
     const failure = expected[kind];
-    return failure === undefined ? [] : [{ title, failure, happen }];
+    return failure === undefined ? [] : [{ ...given, failure }];
   });
-  test.each(casesHere)('$title', async ({ failure, happen }) => {
+  test.each(casesHere)('$title', async ({ stored = [], failure, happen }) => {
     const driver = driverFor(database.url);
+    const { dialect } = driver;
+    const begin: Scene['begin'] = async (connection, options = {}) => {
+      const all = { isolation: undefined, readOnly: false, serverTimeoutMs: undefined, ...options };
+      for (const sql of dialect.begin(all)) await connection.execute(sql);
+    };
+    if (stored.length > 0) {
+      const before = await driver.acquire({ readOnly: false });
+      await begin(before);
+      for (const value of stored) await before.execute(`insert into note values ('${value}')`);
+      await before.execute('commit');
+      await before.release('reuse');
+    }
     const one = await driver.acquire({ readOnly: false });
     const other = kind === 'sqlite' ? driverFor(database.url) : driver;
     const two = await other.acquire({ readOnly: false });
-    const { dialect } = driver;
-    const scene: Scene = {
-      database,
-      one,
-      two,
-      async begin(connection, isolation) {
-        const options = { isolation, readOnly: false, serverTimeoutMs: undefined };
-        for (const sql of dialect.begin(options)) await connection.execute(sql);
-      },
-    };
-    const error = await happen(scene);
+    const error = await happen({ database, one, two, begin });
     await two.release('discard');
     await one.release('discard');
     expect(error).toBeInstanceOf(Error);
