@@ -51,7 +51,7 @@ export interface BarrierTransaction {
    * transaction that inserted it is open, waits for its end, or throws.
    */
   place(row: BarrierRow): MaybePromise<BarrierRow | undefined>;
-  /** Reads a row that is committed, or of this transaction. It need not be locked: it is asked for only where it stays. */
+  /** Reads a row that is committed, or of this transaction. Needs no lock: what is read is either final, or an error. */
   find(key: BarrierCall): MaybePromise<BarrierRow | undefined>;
   answer(key: BarrierCall, answer: string): MaybePromise<void>;
   /**

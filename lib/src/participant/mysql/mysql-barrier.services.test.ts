@@ -100,7 +100,7 @@ describe('64 calls at the same time', () => {
     },
   );
 
-  // The reason for the slots. On 2 cores this counts 63 deadlocks in almost every run, never 0.
+  // The reason for the slots: 61 or 62 of the 64 fail in each run on 2 cores.
   it('would meet in deadlocks if they inserted with ignore and then locked what is there', async () => {
     const { counted, deadlocks } = countingDeadlocks(pool);
     await Promise.all(

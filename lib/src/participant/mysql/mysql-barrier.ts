@@ -41,8 +41,9 @@ export function mysqlBarrier<Connection extends MysqlPoolConnection>(
         await client.query('rollback');
       },
       release(client, fate) {
-        if (fate === 'discard') client.destroy();
-        else void client.release();
+        if (fate === 'discard') return client.destroy();
+        // The package mariadb answers later; a connection that it cannot take back is its pool's to replace.
+        void Promise.resolve(client.release()).catch(() => {});
       },
       async migrate(client) {
         for (const sql of mysqlMigration) await client.query(sql);

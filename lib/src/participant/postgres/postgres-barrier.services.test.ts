@@ -351,8 +351,9 @@ it('prunes around rows that are in use', async () => {
   expect(await guard.prune({ olderThanMs: 1_000 })).toBe(1);
 });
 
-it.each([0, 1.5, Number.NaN])('takes no lockTimeoutMs of %s', (lockTimeoutMs) => {
-  expect(() => postgresBarrier(pool, { lockTimeoutMs })).toThrow('config_invalid');
+it.each([0, 1.5, Number.NaN])('takes neither lockTimeoutMs nor attemptsMax of %s', (number) => {
+  expect(() => postgresBarrier(pool, { lockTimeoutMs: number })).toThrow('lockTimeoutMs');
+  expect(() => postgresBarrier(pool, { attemptsMax: number })).toThrow('attemptsMax');
 });
 
 type Intercept = (

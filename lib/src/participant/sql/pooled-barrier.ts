@@ -74,6 +74,11 @@ export function pooledBarrier<Client extends Handle, Handle extends object>(
   dialect: BarrierDialect,
   { attemptsMax = attemptsMaxDefault }: SqlBarrierOptions,
 ): SqlBarrier<Client, Handle> {
+  if (!Number.isInteger(attemptsMax) || attemptsMax < 1) {
+    throw new SettleError('config_invalid', `attemptsMax is ${attemptsMax}`, {
+      next: 'Give a whole number from 1 on',
+    });
+  }
   const failureOf = (error: unknown) => dialect.failureOf(error);
   /** Q3: those that took no rollback. */
   const broken = new WeakSet<Client>();
