@@ -8,7 +8,7 @@ import type { Transactions } from '../../lib/src/local/transactions.ts';
 import { localContract } from './contract.ts';
 import { mariadbNotes, postgresNotes, type NoteDatabase } from './databases.ts';
 import type { Subject } from './subject.ts';
-import { thrownBy } from './world.ts';
+import { barrierOf, thrownBy } from './world.ts';
 
 type Note = Model<{ value: string }, { value: string }>;
 
@@ -174,6 +174,27 @@ function special({ name, database }: Subject<Transaction>): void {
         await Note.findOrCreate({ where: { value: 'ambient' } });
       });
       expect(await database.stored()).toEqual(['ambient', 'apart', 'around', 'outside']);
+    });
+
+    test('a deadlock that is met with the ambient handle is told as what it is, and tried again', async () => {
+      const { tx, Note } = await opened(database);
+      await Note.bulkCreate([{ value: 'a' }, { value: 'b' }]);
+      const both = barrierOf(2);
+      let attempts = 0;
+      const lock = (...values: string[]) =>
+        tx.run(
+          async () => {
+            const isFirst = ++attempts <= 2;
+            for (const value of values) {
+              const [note] = await Note.findAll({ where: { value }, lock: true, transaction: tx.db });
+              expect(note?.dataValues).toEqual({ value });
+              if (isFirst && value === values[0]) await both();
+            }
+          },
+          { retry: { attemptsMax: 5, baseMs: 1 } },
+        );
+      await Promise.all([lock('a', 'b'), lock('b', 'a')]);
+      expect(attempts).toBeGreaterThan(2);
     });
 
     test("a query that fails is Sequelize's own error", async () => {

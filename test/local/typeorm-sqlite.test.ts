@@ -35,9 +35,12 @@ describe('TypeORM over better-sqlite3', () => {
   test('outside, a save that would begin a transaction of its own is refused, and a statement while one is open', async () => {
     const { database } = sqlite;
     await database.clear();
-    const opened = await sqlite.open(1, database.url);
-    onTestFinished(() => opened.close());
-    const tx = createTransactions(opened.driver);
+    const source = new DataSource({ type: 'better-sqlite3', database: database.url, entities: [Note] });
+    await source.initialize();
+    onTestFinished(() => source.destroy());
+    // From then on it has a query runner, which it gives to everybody.
+    await source.manager.find(Note);
+    const tx = createTransactions(typeormDriver(source, betterSqliteDriver));
     expect(await thrownBy(tx.db.save(Note, { value: 'alone' }))).toMatchObject({ code: 'statement_refused' });
     await tx.db.insert(Note, { value: 'alone' });
     await tx.run(async () => {
@@ -46,6 +49,7 @@ describe('TypeORM over better-sqlite3', () => {
         code: 'scope_busy',
       });
     });
-    expect(await database.stored()).toEqual(['alone', 'inside']);
+    await source.manager.save(Note, { value: 'by itself' });
+    expect(await database.stored()).toEqual(['alone', 'by itself', 'inside']);
   });
 });

@@ -131,10 +131,13 @@ function special({ name, database }: Subject<EntityManager>): void {
           () => runner.rollbackTransaction(),
           () => runner.release(),
           () => runner.stream('select 1'),
-          () => runner.query('commit'),
         ]) {
-          expect(await thrownBy(call())).toMatchObject({ name: 'SettleError', code: 'statement_refused' });
+          const thrown = await thrownBy(call());
+          expect(thrown).toMatchObject({ name: 'SettleError', code: 'statement_refused' });
+          expect(thrown.message).toMatch(/\(\) belongs to the manager/);
         }
+        const commit = runner.query('commit');
+        expect(await thrownBy(commit)).toMatchObject({ name: 'SettleError', code: 'statement_refused' });
         await tx.db.save(Note, { value: 'goes on' });
       });
       expect(await database.stored()).toEqual(['goes on']);

@@ -28,7 +28,6 @@ interface RawConnection {
   readonly threadId?: number;
   readonly config?: unknown;
   promise?(): Pick<RawConnection, 'query'> & { execute(...args: unknown[]): Promise<unknown> };
-  destroy?(): void;
 }
 
 const write = { type: 'write', useMaster: true } as const;
@@ -151,10 +150,8 @@ async function onAny(
   }
 }
 
-/** Sequelize would end it politely, which waits for the statement that runs. */
 function discard(connection: RawConnection, manager: ConnectionManager): void {
-  connection.destroy?.();
-  // It is out of the pool at once; that it cannot be closed any more is why it is discarded.
+  // It is out of the pool at once; that it cannot be closed any more may be why it is discarded.
   manager.destroyConnection(connection).catch(() => {});
 }
 
