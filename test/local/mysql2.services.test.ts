@@ -25,7 +25,7 @@ const subject: Subject<Mysql2Handle<Pool>> = {
   raw: (client, sql) => client.query(sql),
 };
 
-localContract(subject);
+localContract(subject, 1_000);
 
 describe('what is special to mysql2', () => {
   const { transactions, add, expectStored } = worldOf(subject);
