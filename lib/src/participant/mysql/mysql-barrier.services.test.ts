@@ -259,7 +259,10 @@ describe('a transaction that fails', () => {
 
 describe('transactions that meet', () => {
   it('in a deadlock are tried again, unseen', async () => {
-    expect(await deadlock(guard, false)).toEqual({ runs: 3, reasons: [] });
+    const { runs, reasons } = await deadlock(guard, false);
+    expect(reasons).toEqual([]);
+    // Whoever is tried again may meet the other once more.
+    expect(runs).toBeGreaterThan(2);
     expect(await quantity()).toBe(8);
   });
 

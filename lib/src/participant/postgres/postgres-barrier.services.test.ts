@@ -303,7 +303,10 @@ describe('a transaction that fails', () => {
 
 describe('transactions that meet', () => {
   it('in a deadlock are tried again, unseen', async () => {
-    expect(await deadlock([guard, guard])).toMatchObject({ runs: 3, ended: ['fulfilled', 'fulfilled'] });
+    const { runs, ended } = await deadlock([guard, guard]);
+    expect(ended).toEqual(['fulfilled', 'fulfilled']);
+    // Whoever is tried again may meet the other once more.
+    expect(runs).toBeGreaterThan(2);
     expect(await quantity()).toBe(8);
   });
 
