@@ -99,17 +99,15 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   async begin(options: JoiningOptions = {}): Promise<OpenTransaction<Client>> {
     const parent = this.#frames.getStore();
     checkOptions(options);
+    const setup = { label: labelOf(options, undefined), begunAt: this.places.here(1) };
     const kind = participation(options.propagation ?? 'required', parent?.asTransaction !== undefined);
-    if (kind === 'missing') throw missing(labelOf(options, undefined));
-    const scope = this.#scopeFor(
-      kind === 'outside' || kind === 'forbidden' ? 'begin' : kind,
-      parent,
-      options,
-      {
-        label: labelOf(options, undefined),
-        begunAt: this.places.here(1),
-      },
-    );
+    if (kind === 'missing') throw missing(setup.label);
+    if (kind === 'outside' || kind === 'forbidden') {
+      throw new SettleError('config_invalid', `begin() cannot have propagation ${options.propagation}`, {
+        next: 'Use run(), or one of required, requiresNew, nested and mandatory',
+      });
+    }
+    const scope = this.#scopeFor(kind, parent, options, setup);
     await this.#enter(scope);
     return scope;
   }
