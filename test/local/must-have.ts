@@ -689,6 +689,23 @@ export function mustHave<Client>(subject: Subject<Client>): void {
       await expectStored();
     });
 
+    test('a client is known by its transaction, and one that was never ours is refused', async () => {
+      const tx = await transactions();
+      const other = await transactions();
+      let ended: Client | undefined;
+      await tx.run(
+        async (t) => {
+          ended = t.client;
+          expect(tx.of(t.client).label).toBe('outer');
+          expect(tx.of(tx.db).label).toBe('outer');
+          expect(await outcomeOf(soon(() => other.of(t.client)))).toBe('foreign_client');
+        },
+        { label: 'outer' },
+      );
+      expect(await outcomeOf(soon(() => tx.of(ended as Client)))).toBe('foreign_client');
+      expect(await outcomeOf(soon(() => tx.of(tx.db)))).toBe('transaction_required');
+    });
+
     test('20. the owner that asks for a rollback itself is not surprised by it', async () => {
       const tx = await transactions();
       const ran = tx.run(async (t) => {
@@ -772,6 +789,10 @@ function runAny<Client>(
     case 'mandatory':
       return tx.run(work, { propagation });
   }
+}
+
+async function soon<T>(work: () => T): Promise<T> {
+  return work();
 }
 
 /** Locks the row. */

@@ -122,6 +122,22 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     return current;
   }
 
+  of(client: Client): Transaction<Client> {
+    if (client === this.db || client === this.strictDb) return this.required();
+    for (const owner of this.owners.members()) {
+      const scope = owner.findByClient(client);
+      if (scope !== undefined) return scope;
+    }
+    const { name } = this.#primary.driver;
+    throw new SettleError(
+      'foreign_client',
+      `the client is of no open transaction of this data source (${name})`,
+      {
+        next: 'Pass the client that run() gave, or tx.db, while its transaction is open',
+      },
+    );
+  }
+
   exit<T>(work: () => T): T {
     return this.#frames.run(undefined, work);
   }

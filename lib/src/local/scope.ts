@@ -280,6 +280,16 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     return this === other || (this.parent?.asTransaction?.isWithin(other) ?? false);
   }
 
+  /** This scope, or the one within it, that made the client. */
+  findByClient(client: Client): TransactionScope<Client> | undefined {
+    if (this.#client === client) return this;
+    for (const child of this.#children ?? []) {
+      const found = child.findByClient(client);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
   /** One line for each scope of the tree below. */
   describe(depth = 0): string[] {
     const ageMs = Math.round(this.#host.timers.now() - this.#beganAtMs);

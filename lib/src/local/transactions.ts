@@ -63,6 +63,12 @@ export interface Transactions<Client> {
   current(): Transaction<Client> | undefined;
   /** The transaction the calling code runs in. Throws `transaction_required` outside of one. */
   required(): Transaction<Client>;
+  /**
+   * The transaction that a client belongs to, for functions that are handed one: `tx.of(client).onAfterCommit(…)`. Throws
+   * `foreign_client` for one that is of no open transaction of this data source: the pool, another data source's, one that
+   * has ended.
+   */
+  of(client: Client): Transaction<Client>;
   /** A client that means the transaction the calling code runs in, and the pool outside of one. Can be kept. */
   readonly db: Client;
   /** The same, but it throws `transaction_required` outside of a transaction. */
