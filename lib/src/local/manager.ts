@@ -182,7 +182,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     try {
       return this.#started(parent, work, options, { label: labelOf(options, work.name), begunAt });
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

@@ -308,7 +308,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       this.refuseUnlessActive();
       if (text !== undefined) refuseTransactionControl(text, this.label);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     this.#statements++;
     return this.#perform(statement, text);

@@ -93,15 +93,14 @@ export class Timers {
   }
 
   #meet(list: TimerList): void {
-    list.isScheduled = false;
     const nowMs = this.#clock.now();
     for (let next = list.first; next !== undefined && next.atMs <= nowMs; next = list.first) {
       const { callback } = next;
       this.forget(next);
       callback?.();
     }
-    if (list.first !== undefined && !list.isScheduled) {
-      this.#schedule(list, Math.max(1, Math.ceil(list.first.atMs - nowMs)));
-    }
+    const { first } = list;
+    if (first === undefined) list.isScheduled = false;
+    else this.#schedule(list, Math.max(1, Math.ceil(first.atMs - nowMs)));
   }
 }
