@@ -35,6 +35,7 @@ export interface TestHandle {
 }
 
 export interface TestClient extends TestHandle {
+  $on(event: 'query', listener: (event: { readonly query: string }) => void): void;
   $disconnect(): Promise<void>;
 }
 
@@ -89,12 +90,15 @@ const config: unknown = {
   parameterizationSchema: { strings: [], graph: 'AAAA' },
   compilerWasm: {
     getRuntime: () => Promise.resolve(require(`${compiler}.js`)),
-    getQueryCompilerWasmModule: () => Promise.resolve(compiled()),
+    getQueryCompilerWasmModule: () => Promise.resolve((compiled ??= compile())),
     importName: './query_compiler_fast_bg.js',
   },
 };
 
-function compiled(): object {
+/** Once for all clients: it takes longer than a test. */
+let compiled: object | undefined;
+
+function compile(): object {
   const { wasm } = require(`${compiler}.wasm-base64.js`) as { readonly wasm: string };
   const { WebAssembly } = globalThis as unknown as Wasm;
   return new WebAssembly.Module(Buffer.from(wasm, 'base64'));
@@ -105,10 +109,10 @@ interface Wasm {
 }
 
 type Config = Parameters<typeof getPrismaClient>[0];
-type Make = new (options: { readonly adapter: object }) => TestClient;
+type Make = new (options: object) => TestClient;
 
 const Client = getPrismaClient(config as Config) as unknown as Make;
 
 export function prismaClient(adapter: object): TestClient {
-  return new Client({ adapter });
+  return new Client({ adapter, log: [{ level: 'query', emit: 'event' }] });
 }

@@ -1,7 +1,8 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import { Pool } from 'pg';
-import { describe, expect, expectTypeOf, onTestFinished, test } from 'vitest';
+import { describe, expect, expectTypeOf, onTestFinished, test, vi } from 'vitest';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
+import { opening } from '../../lib/src/local/adapters/prisma-adapter.ts';
 import { prismaAdapter, prismaDriver } from '../../lib/src/local/adapters/prisma.ts';
 import { createTransactions } from '../../lib/src/local/manager.ts';
 import type { Transactions } from '../../lib/src/local/transactions.ts';
@@ -151,6 +152,17 @@ describe('Prisma over pg: what is its own', () => {
     });
   });
 
+  test("Prisma's own transaction ends with the scope, and its log tells how", async () => {
+    const { tx, prisma } = await opened();
+    const told: string[] = [];
+    prisma.$on('query', ({ query }) => told.push(query));
+    await tx.run(() => tx.db.$queryRaw`select 1`);
+    await vi.waitFor(() => expect(told).toEqual(['select 1', expect.stringContaining('COMMIT')]));
+    told.length = 0;
+    await thrownBy(tx.run(() => tx.db.$queryRaw`nonsense`));
+    await vi.waitFor(() => expect(told).toEqual([expect.stringContaining('ROLLBACK')]));
+  });
+
   test('the client itself goes around the transaction', async () => {
     const { tx, prisma } = await opened();
     await tx
@@ -162,6 +174,18 @@ describe('Prisma over pg: what is its own', () => {
       })
       .catch(() => 'as wanted');
     expect(await database.stored()).toEqual(['around', 'its own']);
+  });
+
+  test('the adapter begins one transaction of ours for each that is asked for, and any other as before', async () => {
+    const adapter = await prismaAdapter({
+      provider: 'postgres',
+      connect: () => Promise.resolve({ startTransaction: () => Promise.resolve('its own') }),
+    }).connect();
+    const begin = (): Promise<unknown> => adapter.startTransaction();
+    const connection = { query: () => Promise.resolve() };
+    const begun = await opening(connection, async () => [await begin(), await begin()]);
+    expect(begun).toEqual([expect.objectContaining({ options: { usePhantomQuery: true } }), 'its own']);
+    expect(await begin()).toBe('its own');
   });
 
   test('a client whose adapter is not wrapped, and what is no adapter, is refused', async () => {

@@ -520,7 +520,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   #end(reason: Ended): void {
     this.#state = { kind: 'ended', reason };
     this.#forget();
-    if (this.#client !== undefined) this.driver.holding?.end(this.#client);
+    if (this.#client !== undefined) this.driver.holding?.end(this.#client, reason.kind);
     this.#client = undefined;
     if (this.#holdsTurn) {
       this.#holdsTurn = false;

@@ -1,6 +1,6 @@
 /** `settle/local/prisma`: local transactions whose handle is the transaction client of Prisma 7. */
 import { SettleError } from '../../util/errors.ts';
-import { derivedDriver, type Driver } from '../driver.ts';
+import { derivedDriver, type Driver, type Holding } from '../driver.ts';
 import { nestedOptionConflict } from './nested-options.ts';
 import { explained, isPrismaAdapter, opening, type PrismaConnection } from './prisma-adapter.ts';
 
@@ -60,7 +60,8 @@ export function prismaDriver<Client extends PrismaInstance>(
       return handle as PrismaHandle<Client>;
     },
   );
-  const end = (handle: PrismaHandle<Client>): void => opened.get(Object(handle) as object)?.end();
+  const end: Holding<PrismaHandle<Client>>['end'] = (handle, how) =>
+    opened.get(Object(handle) as object)?.end(how);
   return Object.assign(derived, { holding: { flush() {}, end } });
 }
 
@@ -68,7 +69,7 @@ export function prismaDriver<Client extends PrismaInstance>(
 class Opened {
   readonly #prisma: PrismaInstance;
   readonly #connection: PrismaConnection;
-  readonly #ended = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<'completed' | 'failed'>();
   #opening: Promise<object> | undefined;
   #hasEnded = false;
 
@@ -77,33 +78,29 @@ class Opened {
     this.#connection = connection;
   }
 
-  async client(): Promise<object> {
-    if (this.#hasEnded) await this.#refused();
+  client(): Promise<object> {
     this.#opening ??= this.#open();
-    return await this.#opening;
+    return this.#opening;
   }
 
   /** What went wrong with a call. Prisma's transaction closes with the scope: why that did, the scope says itself. */
   async failure(error: unknown): Promise<unknown> {
-    if (this.#hasEnded && isClosed(error)) await this.#refused();
+    // `scope_ended`: no statement gets through any more.
+    if (this.#hasEnded && isClosed(error)) await this.#connection.query('select 1');
     return explained(error);
   }
 
-  end(): void {
+  /** Prisma ends its own in the same way, of which it tells in its log alone. */
+  end(how: 'completed' | 'failed'): void {
     this.#hasEnded = true;
-    this.#ended.resolve();
-  }
-
-  /** Throws `scope_ended`: no statement gets through any more. */
-  async #refused(): Promise<void> {
-    await this.#connection.query('select 1');
+    this.#ended.resolve(how);
   }
 
   #open(): Promise<object> {
     return new Promise((resolve, reject) => {
-      const hold = (client: object): Promise<void> => {
+      const hold = async (client: object): Promise<void> => {
         resolve(client);
-        return this.#ended.promise;
+        if ((await this.#ended.promise) === 'failed') throw new Error('the scope has failed');
       };
       const prisma = this.#prisma as { $transaction(work: unknown, options: object): Promise<unknown> };
       opening(this.#connection, () => prisma.$transaction(hold, unlimited)).catch(reject);
