@@ -53,6 +53,7 @@ const layers: Record<string, Layer> = {
   'participant/sqlite': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
   local: { imports: ['util'], node: ['node:async_hooks'] },
   'local/adapters': { imports: ['local', 'util'], node: ['node:async_hooks'] },
+  'local/glue': { imports: ['local', 'util'] },
   testing: { imports: ['anything in lib'] },
 };
 
