@@ -32,7 +32,7 @@ export interface Driver<Client, C extends Connection = Connection> {
 
 export interface Holding<Client> {
   /** Writes what the handle holds back; before its savepoint is released, or its transaction committed. */
-  flush(client: Client): MaybePromise<unknown>;
+  flush?(client: Client): MaybePromise<unknown>;
   /** The scope of the handle has ended, and so. Must not throw. */
   end(client: Client, how: 'completed' | 'failed'): void;
 }

@@ -404,9 +404,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   async #flush(): Promise<void> {
     const { holding } = this.driver;
     const client = this.#client;
-    if (holding === undefined || client === undefined || this.isRollbackOnly) return;
+    if (holding?.flush === undefined || client === undefined || this.isRollbackOnly) return;
     try {
-      await this.#host.runHook(this, () => holding.flush(client));
+      await this.#host.runHook(this, () => holding.flush?.(client));
     } catch (error) {
       await this.#rollBack(error);
       throw error;

@@ -62,7 +62,7 @@ export function prismaDriver<Client extends PrismaInstance>(
   );
   const end: Holding<PrismaHandle<Client>>['end'] = (handle, how) =>
     opened.get(Object(handle) as object)?.end(how);
-  return Object.assign(derived, { holding: { flush() {}, end } });
+  return Object.assign(derived, { holding: { end } });
 }
 
 /** Prisma's own transaction client for one scope: opened by the first call that is awaited, and held until the scope ends. */
