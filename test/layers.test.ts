@@ -44,6 +44,20 @@ const layers: Record<string, Layer> = {
   },
   participant: { imports: ['wire', 'define', 'http', 'core', 'util'] },
   'participant/glue': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'], node: 'any' },
+  'participant/local': {
+    imports: [
+      'participant',
+      'participant/mysql',
+      'participant/postgres',
+      'participant/sqlite',
+      'local',
+      'wire',
+      'define',
+      'http',
+      'core',
+      'util',
+    ],
+  },
   'participant/mysql': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'] },
   'participant/postgres': { imports: ['participant', 'wire', 'define', 'http', 'core', 'util'] },
   'participant/redis': {

@@ -689,6 +689,29 @@ export function mustHave<Client>(subject: Subject<Client>): void {
       await expectStored();
     });
 
+    test('SQL beside the handle is part of the transaction, whatever the handle is', async () => {
+      const tx = await transactions();
+      const one = kind === 'postgres' ? '$1' : '?';
+      await tx.run(async (t) => {
+        await add(tx, 'by the handle');
+        expect(await t.query(`insert into note values (${one})`, ['by query'])).toEqual({
+          rows: [],
+          affected: 1,
+        });
+        const { rows } = await t.query(`select value from note where value like ${one} order by value`, [
+          'by%',
+        ]);
+        expect(rows).toMatchObject([{ value: 'by query' }, { value: 'by the handle' }]);
+      });
+      await thrownBy(
+        tx.run(async (t) => {
+          await t.query(`insert into note values (${one})`, ['rolled back']);
+          throw new Error('rolls back');
+        }),
+      );
+      await expectStored('by query', 'by the handle');
+    });
+
     test('a client is known by its transaction, and one that was never ours is refused', async () => {
       const tx = await transactions();
       const other = await transactions();

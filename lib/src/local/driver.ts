@@ -4,6 +4,7 @@
  * the manager's.
  */
 import type { MaybePromise } from '../util/maybe-promise.ts';
+import type { SqlResult, SqlValue } from '../util/sql.ts';
 import type { Dialect } from './dialect.ts';
 
 /** A source of connections `C`, with the type of handle that user code is given. */
@@ -45,6 +46,11 @@ export interface Need {
 export interface Connection {
   /** Runs one of the manager's own statements. Gives back the command tag (`COMMIT`) where the driver tells. */
   execute(sql: string): MaybePromise<string | undefined>;
+  /**
+   * Runs a statement with values, for those who write beside the user's own statements whatever his handle is; placeholders
+   * are the database's own. Absent where the adapter has no way to.
+   */
+  query?(sql: string, values: readonly SqlValue[]): MaybePromise<SqlResult>;
   /** In what state the server said the transaction is when it last answered; undefined where it does not say. */
   status?(): TransactionStatus | undefined;
   /** Waits until `status` is that which a statement's error has left; for drivers that tell of the error earlier. */

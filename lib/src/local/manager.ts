@@ -5,7 +5,7 @@ import { LinkedSet } from '../util/linked-set.ts';
 import { ambientClient } from './ambient-client.ts';
 import { systemClock } from './clock.ts';
 import { Connections, Holder } from './connections.ts';
-import type { BeginOptions } from './dialect.ts';
+import type { BeginOptions, Dialect } from './dialect.ts';
 import type { Driver } from './driver.ts';
 import type { Hook } from './hooks.ts';
 import { Level } from './level.ts';
@@ -120,6 +120,10 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     const current = this.current();
     if (current === undefined) throw missing('the ambient client');
     return current;
+  }
+
+  get database(): Dialect['name'] {
+    return this.#primary.driver.dialect.name;
   }
 
   of(client: Client): Transaction<Client> {

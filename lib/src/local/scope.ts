@@ -11,6 +11,8 @@
  */
 import { messageOf, SettleError } from '../util/errors.ts';
 import type { LinkedSet, Place as LinkedPlace } from '../util/linked-set.ts';
+import type { MaybePromise } from '../util/maybe-promise.ts';
+import type { SqlResult, SqlValue } from '../util/sql.ts';
 import type { Connection, Driver } from './driver.ts';
 import { CommitUnknown, PostCommitError, UnexpectedRollback } from './errors.ts';
 import type { CompletionHook, CompletionStatus, Hook, Hooks } from './hooks.ts';
@@ -158,6 +160,16 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   onCompletion(hook: CompletionHook): void {
     this.#hooks.after('any', hook);
+  }
+
+  async query(sql: string, values: readonly SqlValue[] = []): Promise<SqlResult> {
+    const scope = this.#innermost();
+    const statement = (connection: Connection): MaybePromise<SqlResult> => {
+      if (connection.query === undefined) throw this.#noQuery();
+      return connection.query(sql, values);
+    };
+    if (this.driver.answers === 'at-once') return await scope.#statementNow(statement, sql);
+    return await scope.#statement(async (connection) => await statement(connection), sql);
   }
 
   run<T>(work: (t: Transaction<Client>) => T | PromiseLike<T>, options: JoiningOptions = {}): Promise<T> {
@@ -569,6 +581,12 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
         next: 'Await what runs inside a scope before leaving it: Promise.allSettled instead of Promise.all',
       },
     );
+  }
+
+  #noQuery(): SettleError {
+    return new SettleError('config_invalid', `${this.driver.name} has no way to run SQL beside its handle`, {
+      next: 'Use an adapter whose connections have query()',
+    });
   }
 
   #openForLong(ms: number): SettleError {

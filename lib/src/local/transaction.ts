@@ -1,3 +1,4 @@
+import type { SqlResult, SqlValue } from '../util/sql.ts';
 import type { CompletionHook, Hook } from './hooks.ts';
 import type { ScopeOptions } from './options.ts';
 
@@ -36,6 +37,11 @@ export interface Transaction<Client> extends Scope<Client> {
   onAfterRollback(hook: Hook): void;
   /** Runs after the hooks above, whatever the end was. */
   onCompletion(hook: CompletionHook): void;
+  /**
+   * Runs one statement in SQL, with the placeholders of the database (`$1`, `?`), whatever the handle is. Throws what the
+   * driver throws, and `config_invalid` where the adapter has no way to.
+   */
+  query(sql: string, values?: readonly SqlValue[]): Promise<SqlResult>;
   /**
    * Runs a scope within this very transaction, whatever the ambient context says: for callbacks that lost it. Inside a
    * nested scope of this transaction it means that one.

@@ -1,6 +1,7 @@
 /** What the transactions of a data source can do, for whoever uses them. */
 import type { SettleError } from '../util/errors.ts';
 import type { Clock } from './clock.ts';
+import type { Dialect } from './dialect.ts';
 import type { ScopeOptions } from './options.ts';
 import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
 
@@ -69,6 +70,8 @@ export interface Transactions<Client> {
    * has ended.
    */
   of(client: Client): Transaction<Client>;
+  /** The kind of database beneath, whatever the driver. */
+  readonly database: Dialect['name'];
   /** A client that means the transaction the calling code runs in, and the pool outside of one. Can be kept. */
   readonly db: Client;
   /** The same, but it throws `transaction_required` outside of a transaction. */

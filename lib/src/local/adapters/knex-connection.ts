@@ -1,6 +1,7 @@
+import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import { mysqlDialect, postgresDialect, sqliteDialect, type Dialect } from '../dialect.ts';
 import type { Connection, TransactionStatus } from '../driver.ts';
-import { isAnswer, isObject, statusOf, statusQuery } from './mysql.ts';
+import { isAnswer, isObject, resultOf, statusOf, statusQuery } from './mysql.ts';
 
 /** What Knex calls its client: one for each instance, whose methods differ from database to database. */
 export interface KnexClient {
@@ -61,6 +62,8 @@ export interface KnexKind {
     readonly sql: string;
     isOpen(error: unknown, status: TransactionStatus | undefined): boolean;
   };
+  /** Reads an answer of the driver. */
+  resultOf(response: unknown): SqlResult;
   /** Ends the connection at once, whatever runs on it. */
   end(raw: RawConnection): unknown;
 }
@@ -75,6 +78,7 @@ export const kinds: Readonly<Record<string, KnexKind>> = {
       sql: 'select 1',
       isOpen: (error, status) => status === 'open' && error instanceof Error && 'severity' in error,
     },
+    resultOf: postgresResult,
     end: (raw) => raw.end?.(),
   },
   mysql2: {
@@ -83,15 +87,27 @@ export const kinds: Readonly<Record<string, KnexKind>> = {
     status: (_, told) => told,
     statusIn: headerStatus,
     question: { sql: statusQuery, isOpen: isAnswer },
+    resultOf: (response) => resultOf(isList(response) ? response[0] : response),
     end: (raw) => raw.destroy?.(),
   },
   'better-sqlite3': {
     dialect: sqliteDialect,
     oneConnection: true,
     status: (raw) => (raw.inTransaction === true ? 'open' : 'none'),
+    resultOf: sqliteResult,
     end: () => {},
   },
 };
+
+function postgresResult(response: unknown): SqlResult {
+  const { rows, rowCount } = response as { rows: readonly unknown[]; rowCount: number | null };
+  return { rows, affected: rowCount ?? 0 };
+}
+
+function sqliteResult(response: unknown): SqlResult {
+  if (isList(response)) return { rows: response, affected: 0 };
+  return { rows: [], affected: isObject(response) ? Number(response['changes'] ?? 0) : 0 };
+}
 
 const postgresStatus: Readonly<Record<string, TransactionStatus>> = { I: 'none', T: 'open', E: 'failed' };
 
@@ -139,6 +155,11 @@ export class KnexConnection implements Connection {
     const { response } = await this.run(sql);
     const last = isList(response) ? response.at(-1) : response;
     return isObject(last) && typeof last['command'] === 'string' ? last['command'] : undefined;
+  }
+
+  async query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
+    const { response } = await this.run({ sql, bindings: values });
+    return this.#kind.resultOf(response);
   }
 
   status(): TransactionStatus | undefined {

@@ -1,8 +1,9 @@
 /** `settle/local/mariadb`: local transactions over a pool of the mariadb connector. */
+import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import { SettleError } from '../../util/errors.ts';
 import { mysqlDialect } from '../dialect.ts';
 import type { Connection, Driver, Gate, TransactionStatus } from '../driver.ts';
-import { isAnswer, isObject, killQuery, statusOf, statusQuery, textOf } from './mysql.ts';
+import { isAnswer, isObject, killQuery, statusOf, statusQuery, textOf, resultOf } from './mysql.ts';
 
 /** The part of mariadb's promise pool that is used. */
 export interface MariadbPool {
@@ -143,8 +144,8 @@ class Source {
 class MariadbConnection implements Connection {
   readonly #client: MariadbPoolConnection;
   readonly #source: Source;
-  /** Whether the statement that runs, or a later one, may be cancelled yet. */
-  #isCancelling = false;
+  /** How many may yet come that cancel the statement that runs, or a later one. */
+  #cancelling = 0;
 
   constructor(client: MariadbPoolConnection, source: Source) {
     this.#client = client;
@@ -165,6 +166,10 @@ class MariadbConnection implements Connection {
     await send(this.#client, sql);
   }
 
+  async query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
+    return resultOf(await this.run('query', [sql, values] as unknown as never[]));
+  }
+
   status(): TransactionStatus | undefined {
     const { info } = this.#client;
     return info === null ? undefined : statusOf(info.status);
@@ -173,14 +178,14 @@ class MariadbConnection implements Connection {
   async cancel(): Promise<void> {
     const { threadId } = this.#client;
     if (threadId === null) return;
-    this.#isCancelling = true;
+    this.#cancelling++;
     if (!this.#source.hasSpareConnection) return this.#client.destroy();
     await this.#source.query(killQuery(threadId));
-    this.#isCancelling = false;
+    this.#cancelling--;
   }
 
   async release(fate: 'reuse' | 'discard'): Promise<void> {
-    if (fate === 'discard' || this.#isCancelling) this.#client.destroy();
+    if (fate === 'discard' || this.#cancelling > 0) this.#client.destroy();
     else await this.#client.release();
   }
 }

@@ -1,4 +1,5 @@
 /** What the drivers of MySQL and MariaDB have in common, mysql2 and mariadb. It knows neither of them. */
+import type { SqlResult } from '../../util/sql.ts';
 import { mysqlDialect } from '../dialect.ts';
 import type { TransactionStatus } from '../driver.ts';
 
@@ -34,4 +35,10 @@ export function killQuery(threadId: number): string {
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
+}
+
+/** Rows, or the header of what was done. */
+export function resultOf(result: unknown): SqlResult {
+  if (Array.isArray(result)) return { rows: result, affected: 0 };
+  return { rows: [], affected: isObject(result) ? Number(result['affectedRows'] ?? 0) : 0 };
 }

@@ -1,8 +1,9 @@
 /** `settle/local/mysql2`: local transactions over a pool of mysql2. */
+import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import { SettleError } from '../../util/errors.ts';
 import { mysqlDialect } from '../dialect.ts';
 import type { Connection, Driver, Gate, TransactionStatus } from '../driver.ts';
-import { isAnswer, isObject, killQuery, statusOf, statusQuery, textOf } from './mysql.ts';
+import { isAnswer, isObject, killQuery, statusOf, statusQuery, textOf, resultOf } from './mysql.ts';
 
 /** The part of the pool of `mysql2/promise` that is used. */
 export interface Mysql2Pool {
@@ -99,8 +100,8 @@ function gated(gate: Gate<unknown, Mysql2Connection>, method: Method): Mysql2Poo
 class Mysql2Connection implements Connection {
   readonly #client: Mysql2PoolConnection;
   #status: TransactionStatus | undefined;
-  /** Whether the statement that runs, or a later one, may be cancelled yet. */
-  #isCancelling = false;
+  /** How many may yet come that cancel the statement that runs, or a later one. */
+  #cancelling = 0;
 
   constructor(client: Mysql2PoolConnection) {
     this.#client = client;
@@ -123,6 +124,11 @@ class Mysql2Connection implements Connection {
     this.#hear(await this.#send(sql));
   }
 
+  async query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
+    const [result] = await this.run('query', [sql, values] as unknown as never[]);
+    return resultOf(result);
+  }
+
   /** As the last answer said that told one: rows come without. */
   status(): TransactionStatus | undefined {
     return this.#status;
@@ -130,7 +136,7 @@ class Mysql2Connection implements Connection {
 
   /** Over a connection of its own: those of the pool may all be waiting for this one. */
   async cancel(): Promise<void> {
-    this.#isCancelling = true;
+    this.#cancelling++;
     const other = connectionLike(this.#client.connection);
     try {
       await new Promise<void>((resolve, reject) => {
@@ -139,14 +145,14 @@ class Mysql2Connection implements Connection {
           error === null ? resolve() : reject(error),
         );
       });
-      this.#isCancelling = false;
+      this.#cancelling--;
     } finally {
       other.destroy();
     }
   }
 
   release(fate: 'reuse' | 'discard'): void {
-    if (fate === 'discard' || this.#isCancelling) this.#client.destroy();
+    if (fate === 'discard' || this.#cancelling > 0) this.#client.destroy();
     else this.#client.release();
     this.#client.removeListener('error', ignore);
   }

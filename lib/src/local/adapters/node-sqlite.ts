@@ -4,7 +4,8 @@ import { sqliteDriver, type SqliteDatabase, type SqliteHandle } from './sqlite.t
 
 /** The part of `DatabaseSync` that is used. */
 export interface NodeSqliteDatabase extends SqliteDatabase {
-  readonly isTransaction: boolean;
+  /** Older Nodes do not have it, 22.14 among them. */
+  readonly isTransaction?: boolean;
 }
 
 /** Transactions over one database of node:sqlite; its statements return at once, also inside a transaction. */

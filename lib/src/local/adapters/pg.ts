@@ -1,5 +1,6 @@
 /** `settle/local/pg`: local transactions over a Pool of `pg` (node-postgres). */
 import { SettleError } from '../../util/errors.ts';
+import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import { postgresDialect } from '../dialect.ts';
 import type { Connection, Driver, Gate, TransactionStatus } from '../driver.ts';
 
@@ -23,7 +24,7 @@ interface PgClient {
 }
 
 export interface PgPoolClient {
-  query(text: string): Promise<PgResult | readonly PgResult[]>;
+  query(text: string, values?: unknown[]): Promise<PgResult | readonly PgResult[]>;
   release(destroy?: boolean): void;
   on(event: 'error', listener: (error: Error) => void): unknown;
   /** Since 8.21. */
@@ -33,6 +34,8 @@ export interface PgPoolClient {
 
 interface PgResult {
   readonly command: string | null;
+  readonly rows: readonly unknown[];
+  readonly rowCount: number | null;
 }
 
 /** What a transaction gives its function: `query`, with the overloads of the pool's own, except for streams. */
@@ -116,6 +119,13 @@ class PgConnection implements Connection {
 
   execute(sql: string): Promise<string | undefined> {
     return this.client.query(sql).then(tagOf);
+  }
+
+  query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
+    return this.client.query(sql, [...values]).then((answer) => {
+      const { rows, rowCount } = answer as PgResult;
+      return { rows, affected: rowCount ?? 0 };
+    });
   }
 
   status(): TransactionStatus | undefined {

@@ -8,6 +8,7 @@
  * - J3 A connection is taken, kept and given back as `sql.begin` does it, by the same hooks. `reserve()` of 3.4 loses
  *   connections and those who wait for one, once a connection was lost.
  */
+import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import { SettleError } from '../../util/errors.ts';
 import { postgresDialect } from '../dialect.ts';
 import type { Connection, Driver, TransactionStatus } from '../driver.ts';
@@ -96,8 +97,8 @@ export class PostgresJsConnection implements Connection {
   /** J2 */
   #status: TransactionStatus = 'none';
   #leavesSessionState = false;
-  /** Whether the statement that runs, or a later one, may be cancelled yet. */
-  #isCancelling = false;
+  /** How many may yet come that cancel the statement that runs, or a later one. */
+  #cancelling = 0;
 
   private constructor(sql: PostgresJsSql) {
     this.#sql = sql;
@@ -132,13 +133,17 @@ export class PostgresJsConnection implements Connection {
   async execute(sql: string): Promise<string | undefined> {
     if (sql.startsWith('begin')) return await this.#set(sql);
     const isEnd = sql === 'commit' || sql === 'rollback';
-    // A COMMIT that failed has rolled back.
-    if (sql === 'rollback' && this.#isGivenBack()) return undefined;
-    if (isEnd && !this.#leavesSessionState && !this.#isCancelling) this.#hold.release = false;
+    if (isEnd && !this.#leavesSessionState && this.#cancelling === 0) this.#hold.release = false;
     const answer = await this.#send(this.#query(sql));
     if (sql.startsWith('rollback to')) this.#status = 'open';
     if (isEnd) this.#status = 'none';
     return (answer as { readonly command?: string }).command;
+  }
+
+  async query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
+    const query = Reflect.apply(this.#sql.unsafe, this.#sql, [sql, values]) as PostgresJsQuery;
+    const rows = (await this.run(query, sql)) as readonly unknown[] & { readonly count: number };
+    return { rows: [...rows], affected: rows.count };
   }
 
   status(): TransactionStatus {
@@ -150,9 +155,9 @@ export class PostgresJsConnection implements Connection {
     await Promise.resolve();
     const query = this.#running?.query;
     if (query?.state === null) return;
-    this.#isCancelling = true;
+    this.#cancelling++;
     await query?.canceller?.(query);
-    this.#isCancelling = false;
+    this.#cancelling--;
   }
 
   async release(fate: 'reuse' | 'discard'): Promise<void> {

@@ -1,5 +1,6 @@
 /** What node:sqlite and better-sqlite3 have in common: one handle that answers at once. */
 import { SettleError } from '../../util/errors.ts';
+import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import { sqliteDialect } from '../dialect.ts';
 import type { Connection, Driver, Gate, TransactionStatus } from '../driver.ts';
 import { Turns } from '../turns.ts';
@@ -21,7 +22,7 @@ export const statementsKeptMax = 500;
 export function sqliteDriver<Database extends SqliteDatabase>(
   name: string,
   db: Database,
-  isInTransaction: () => boolean,
+  isInTransaction: () => boolean | undefined,
 ): Driver<SqliteHandle<Database>> {
   if (!isDatabase(db)) {
     throw new SettleError('config_invalid', `${name}: needs an open database: it has exec() and prepare()`, {
@@ -36,7 +37,8 @@ export function sqliteDriver<Database extends SqliteDatabase>(
       run(statements.prepare(sql));
       return undefined;
     },
-    status: (): TransactionStatus => (isInTransaction() ? 'open' : 'none'),
+    query: (sql, values) => queried(statements.prepare(sql), sql, values),
+    status: () => statusOf(isInTransaction()),
     release: () => turns.give(),
   };
   const whenFree: Pick<Gate<unknown>, 'runNow'> = {
@@ -126,6 +128,22 @@ class Statements {
     if (this.#kept.get(sql) === statement) this.#kept.delete(sql);
     return statement;
   }
+}
+
+/** Undefined: the driver does not say. */
+function statusOf(isInTransaction: boolean | undefined): TransactionStatus | undefined {
+  if (isInTransaction === undefined) return undefined;
+  return isInTransaction ? 'open' : 'none';
+}
+
+function queried(statement: object, sql: string, values: readonly SqlValue[]): SqlResult {
+  const { all, run } = statement as Record<'all' | 'run', (...values: readonly SqlValue[]) => unknown>;
+  // Asking the statement itself whether it reads is not the same in both drivers, nor possible in old ones.
+  if (/^\s*(?:select|with|pragma)\b|\breturning\b/i.test(sql)) {
+    return { rows: Reflect.apply(all, statement, values) as readonly unknown[], affected: 0 };
+  }
+  const { changes } = Reflect.apply(run, statement, values) as { readonly changes: number | bigint };
+  return { rows: [], affected: Number(changes) };
 }
 
 function run(statement: object): void {

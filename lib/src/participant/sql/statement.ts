@@ -1,4 +1,5 @@
 /** What the barrier needs of a SQL connection, whatever the driver and whoever owns the transaction on it. */
+import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import type { MaybePromise } from '../maybe-async.ts';
 
 /**
@@ -7,14 +8,7 @@ import type { MaybePromise } from '../maybe-async.ts';
  */
 export type SqlQuery = (sql: string, values: readonly SqlValue[]) => MaybePromise<SqlResult>;
 
-export type SqlValue = null | number | string;
-
-export interface SqlResult {
-  /** Of a select; objects by column name. */
-  readonly rows: readonly unknown[];
-  /** How many rows were inserted, updated or deleted, as the server counts them. */
-  readonly affected: number;
-}
+export type { SqlResult, SqlValue };
 
 /** A statement with its values. */
 export interface Statement {
