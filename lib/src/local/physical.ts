@@ -18,10 +18,12 @@ import { inTime } from './in-time.ts';
 import { CommitUnknown, UnexpectedRollback } from './errors.ts';
 import type { Level } from './level.ts';
 import { leavesSessionState } from './statements.ts';
-import type { Timers } from './timers.ts';
+import type { Timer, Timers } from './timers.ts';
 
 /** Milliseconds a statement that was cancelled may take to end, and a COMMIT to be answered. */
 export const cancelGraceMs = 5_000;
+/** Milliseconds after which a statement is cancelled again: a server that hears of it too early ends nothing. */
+export const cancelAgainMs = 250;
 export const commitTimeoutMs = 30_000;
 
 /** A database, with those who hold its connections. */
@@ -231,14 +233,22 @@ export class PhysicalTransaction {
       return;
     }
     const quiet = new Promise<void>((resolve) => void (this.#whenQuiet ??= []).push(resolve));
-    // Whether it was heard shows in the statement.
-    this.#connection.cancel?.().catch(() => {});
+    const { timers } = this.#source;
+    let again: Timer | undefined;
+    const cancel = (): void => {
+      // Whether it was heard shows in the statement.
+      this.#connection?.cancel?.().catch(() => {});
+      again = timers.set(cancelAgainMs, cancel);
+    };
+    cancel();
     try {
       const late = (): Error => new Error(`it goes on after ${cancelGraceMs} ms`);
-      await inTime(quiet, cancelGraceMs, this.#source.timers, late);
+      await inTime(quiet, cancelGraceMs, timers, late);
     } catch (error) {
       this.#fault ??= aborted(this.label, 'its statement could not be cancelled', error);
       await this.#giveBack('discard');
+    } finally {
+      if (again !== undefined) timers.forget(again);
     }
   }
 
