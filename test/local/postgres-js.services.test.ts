@@ -211,18 +211,21 @@ describe('what is special to postgres.js', () => {
   });
 
   test('a connection lost while idle is told with the next statement, and harms nobody (J1)', async () => {
-    const { tx } = withPool({ max: 1 });
+    const closed = Promise.withResolvers<number>();
+    const { tx } = withPool({ max: 1, onclose: closed.resolve });
     const uncaught: unknown[] = [];
     const listen = (error: unknown): void => void uncaught.push(error);
     process.on('uncaughtException', listen);
     try {
+      const outcomes: string[] = [];
       const ran = tx.run(async ({ client: sql }) => {
         await insert(sql, 'gone');
         await database.killConnections();
-        await vi.waitFor(async () => expect(await outcomeOf(insert(sql, 'late'))).toBe('connection_lost'));
-        await outcomeOf(insert(sql, 'later'));
+        await closed.promise;
+        outcomes.push(await outcomeOf(insert(sql, 'late')), await outcomeOf(insert(sql, 'later')));
       });
       expect(await outcomeOf(ran)).toBe('unexpected_rollback');
+      expect(outcomes).toEqual(['connection_lost', 'transaction_aborted']);
       // What was sent by mistake would come up now.
       await turn();
       expect(uncaught).toEqual([]);
@@ -231,6 +234,33 @@ describe('what is special to postgres.js', () => {
     } finally {
       process.off('uncaughtException', listen);
     }
+  });
+
+  test('after a failed statement that was caught, a nested scope is told of it without asking the server (J2)', async () => {
+    const tx = await transactions(1);
+    const inner = vi.fn<() => void>();
+    const ran = tx.run(async ({ client: sql }) => {
+      await outcomeOf(sql`select 1 / 0`);
+      return await outcomeOf(tx.run(inner, { propagation: 'nested' }));
+    });
+    expect(await outcomeOf(ran)).toBe('unexpected_rollback');
+    expect(inner).not.toHaveBeenCalled();
+  });
+
+  test('a connection that comes too late is given back whole', async () => {
+    const tx = await transactions(1);
+    const pid = () => tx.run(({ client: sql }) => sql`select pg_backend_pid() as pid`.values());
+    const before = await pid();
+    const hold = Promise.withResolvers<undefined>();
+    const holder = tx.run(async () => {
+      await add(tx, 'held');
+      await hold.promise;
+    });
+    expect(await outcomeOf(tx.run(() => add(tx, 'late'), { acquireTimeoutMs: 20 }))).toBe('pool_exhausted');
+    hold.resolve(undefined);
+    await holder;
+    expect(await pid()).toEqual(before);
+    await expectStored('held');
   });
 
   test('a connection lost in flight costs the pool nothing, and its error reaches nobody else (J3)', async () => {
