@@ -64,6 +64,11 @@ export class Connections {
     this.#warn = warn;
   }
 
+  /** Whether transactions hold all connections there can be. */
+  get isFull(): boolean {
+    return this.#holders.members().length >= (this.#driver.connectionsMax ?? Infinity);
+  }
+
   /** Throws `pool_exhausted`, `database_unreachable`, `database_access_denied`. */
   async take(holder: Holder, timeoutMs: number): Promise<Connection> {
     this.#refuseIfHopeless(holder);

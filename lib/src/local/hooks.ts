@@ -1,10 +1,12 @@
 import { SettleError } from '../util/errors.ts';
+import type { ReadToken } from './read-token.ts';
 
 /** How a transaction ended. `unknown`: the answer to its COMMIT was lost. */
 export type CompletionStatus = 'committed' | 'rolled-back' | 'unknown';
 
 export type Hook = () => unknown;
 export type CompletionHook = (status: CompletionStatus) => unknown;
+export type TokenHook = (token: ReadToken) => unknown;
 
 /** Of one transaction or savepoint. A loop that registers hooks from hooks meets it soon. */
 export const hooksMax = 10_000;
@@ -17,6 +19,7 @@ export class Hooks {
   // Most transactions have none.
   #before: Hook[] | undefined;
   #after: { readonly on: CompletionStatus | 'any'; readonly hook: CompletionHook }[] | undefined;
+  #token: TokenHook[] | undefined;
 
   beforeCommit(hook: Hook): void {
     this.#before ??= [];
@@ -30,10 +33,17 @@ export class Hooks {
     this.#after.push({ on, hook });
   }
 
+  token(hook: TokenHook): void {
+    this.#token ??= [];
+    refuseMore(this.#token.length);
+    this.#token.push(hook);
+  }
+
   /** Takes over those of a savepoint that was released. */
   adopt(released: Hooks): void {
     for (const hook of released.#before ?? []) this.beforeCommit(hook);
     for (const { on, hook } of released.#after ?? []) this.after(on, hook);
+    for (const hook of released.#token ?? []) this.token(hook);
   }
 
   /** Each in its order, and those that they register. The first that throws ends it: a veto. */
@@ -44,20 +54,21 @@ export class Hooks {
   }
 
   /** Every one of them, one after the other; gives back what they threw. */
-  async runAfter(status: CompletionStatus): Promise<readonly unknown[]> {
+  async runAfter(status: CompletionStatus, token?: ReadToken): Promise<readonly unknown[]> {
     const errors: unknown[] = [];
-    const due = this.#after ?? [];
-    this.#after = undefined;
-    // Hooks for one outcome come first, then those for any.
-    for (const wanted of [status, 'any'] as const) {
-      for (const { on, hook } of due) {
-        if (on !== wanted) continue;
-        try {
-          await hook(status);
-        } catch (error) {
-          errors.push(error);
-        }
+    const run = async (hook: Hook): Promise<void> => {
+      try {
+        await hook();
+      } catch (error) {
+        errors.push(error);
       }
+    };
+    const [due, wanting] = [this.#after ?? [], this.#token ?? []];
+    this.#after = this.#token = undefined;
+    // The others may want to hand the token on. Of them, those for one outcome come before those for any.
+    if (token !== undefined) for (const hook of wanting) await run(() => hook(token));
+    for (const wanted of [status, 'any'] as const) {
+      for (const { on, hook } of due) if (on === wanted) await run(() => hook(status));
     }
     return errors;
   }
@@ -66,8 +77,12 @@ export class Hooks {
     return this.#before !== undefined;
   }
 
+  get wantsToken(): boolean {
+    return this.#token !== undefined;
+  }
+
   get hasAfter(): boolean {
-    return this.#after !== undefined;
+    return this.#after !== undefined || this.wantsToken;
   }
 }
 

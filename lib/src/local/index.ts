@@ -22,6 +22,8 @@ export type { CompletionHook, CompletionStatus, Hook } from './hooks.ts';
 export { createTransactions } from './manager.ts';
 export type { RetryOptions, ScopeOptions } from './options.ts';
 export type { Propagation } from './propagation.ts';
+export { parseToken, readTokenLengthMax, type ReadToken } from './read-token.ts';
+export type { ReadOptions, Reads } from './reads.ts';
 export type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
 export {
   transactional,
@@ -29,4 +31,4 @@ export {
   type TransactionalDecorator,
   type TransactionsSource,
 } from './transactional.ts';
-export type { OutsideOptions, Transactions, TransactionsOptions } from './transactions.ts';
+export type { OutsideOptions, ReplicaOptions, Transactions, TransactionsOptions } from './transactions.ts';

@@ -19,11 +19,20 @@ import {
 import { cancelGraceMs, PhysicalTransaction, type Source } from './physical.ts';
 import { participation } from './propagation.ts';
 import { Places, type Place } from './place.ts';
+import { includes, planOf, type ReadOptions, type Reads } from './reads.ts';
+import { checkReplicas, Replicas, type ReplicaPool } from './replicas.ts';
 import { pauseBeforeRetryMs } from './retry.ts';
 import { Timers } from './timers.ts';
 import { TransactionScope, type ScopeHost, type ScopeInTree } from './scope.ts';
 import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
-import type { OpenWork, OutsideOptions, Transactions, TransactionsOptions, Work } from './transactions.ts';
+import type {
+  OpenWork,
+  OutsideOptions,
+  ReplicaOptions,
+  Transactions,
+  TransactionsOptions,
+  Work,
+} from './transactions.ts';
 
 /**
  * Makes the transactions of one data source: `createTransactions(pgDriver(pool))`. Several data sources are several of
@@ -31,7 +40,7 @@ import type { OpenWork, OutsideOptions, Transactions, TransactionsOptions, Work 
  */
 export function createTransactions<Client>(
   driver: Driver<Client>,
-  options: TransactionsOptions = {},
+  options: TransactionsOptions & ReplicaOptions<Client> = {},
 ): Transactions<Client> {
   return new TransactionManager(driver, options);
 }
@@ -57,9 +66,10 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   readonly #frames = new AsyncLocalStorage<ScopeInTree<Client> | undefined>();
   readonly #options: TransactionsOptions;
   readonly #primary: Source<Client>;
+  readonly #replicas: Replicas<Client>;
   readonly owners = new LinkedSet<TransactionScope<Client>>();
 
-  constructor(driver: Driver<Client>, options: TransactionsOptions) {
+  constructor(driver: Driver<Client>, options: TransactionsOptions & ReplicaOptions<Client>) {
     checkOptions(options.defaults ?? {});
     this.#options = options;
     this.places = new Places(options.rememberPlaces ?? process.env['NODE_ENV'] !== 'production');
@@ -69,7 +79,13 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       ...clock,
       schedule: (ms, callback) => this.exit(() => schedule(ms, callback)),
     });
-    this.#primary = this.#sourceOf(driver, options.reserveForNested ?? 0);
+    const { replicas = [], replicaRestMs } = options;
+    checkReplicas(driver, replicas);
+    this.#primary = { ...this.#poolOf(driver, options.reserveForNested ?? 0), reads: 'strong' };
+    this.#replicas = new Replicas(
+      replicas.map((replica) => this.#poolOf(replica, 0)),
+      { restMs: replicaRestMs, warn: (warning) => this.warn(warning) },
+    );
     this.db = ambientClient(
       driver.outside,
       () => this.#frames.getStore()?.asTransaction?.client ?? driver.outside,
@@ -81,6 +97,10 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   run<T>(work: OpenWork<T, Client>, options: OutsideOptions): Promise<T>;
   run<T>(work: Work<T, Client> | OpenWork<T, Client>, options: ScopeOptions = {}): Promise<T> {
     return this.#run(this.#frames.getStore(), work as AnyWork<T, Client>, options, this.places.here(1));
+  }
+
+  read<T>(work: Work<T, Client>, options: ReadOptions = {}): Promise<T> {
+    return this.#read(this.#frames.getStore(), work as AnyWork<T, Client>, options, this.places.here(1));
   }
 
   wrap<This, Args extends unknown[], T>(
@@ -208,6 +228,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       case 'savepoint':
         return this.#runIn(this.#scopeFor(kind, parent, options, setup), work, options);
       case 'outside': {
+        if (options.onToken !== undefined) throw noToken(setup.label);
         const outside = new OutsideScope(this.#primary.driver.outside, parent);
         return this.#frames.run(outside, awaited, work, outside);
       }
@@ -218,6 +239,28 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
           next: 'Call it outside of the transaction, or use propagation notSupported',
         });
     }
+  }
+
+  async #read<T>(
+    parent: ScopeInTree<Client> | undefined,
+    work: AnyWork<T, Client>,
+    { reads, forUpdate = false, waitMs, ...options }: ReadOptions,
+    begunAt: Place | undefined,
+  ): Promise<T> {
+    const asked: ScopeOptions = { ...options, label: labelOf(options, work.name), readOnly: !forUpdate };
+    checkOptions(asked);
+    const isolation = options.isolation ?? this.#options.defaults?.isolation;
+    const plan = planOf({ reads, forUpdate, waitMs, isolation }, this.#primary.driver.dialect);
+    const onPrimary = (): Promise<T> => this.#run(parent, work, asked, begunAt);
+    const around = parent?.asTransaction;
+    if (around !== undefined) refuseOlder(asked, reads, around.physical);
+    if (around !== undefined || plan.kind === 'primary') return await onPrimary();
+    const onReplica = (source: Source<Client>): Promise<T> => {
+      const scope = this.#owner(source, parent, asked, { label: labelOf(asked, undefined), begunAt });
+      // Nothing of the function runs before its connection is there.
+      return this.#runIn(scope, (t) => scope.physical.connect().then(() => work(t)), asked);
+    };
+    return await this.#replicas.read(plan, onReplica, onPrimary);
   }
 
   /** Only who began the transaction can begin it again. */
@@ -287,7 +330,8 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       );
     }
     const scope = this.#participant(kind === 'savepoint' ? 'nested' : 'joined', around, setup);
-    const { timeoutMs = Infinity, signal } = options;
+    const { timeoutMs = Infinity, signal, onToken } = options;
+    if (onToken !== undefined) scope.level.hooks.token(onToken);
     if (timeoutMs !== Infinity || signal !== undefined) scope.limit(timeoutMs, signal);
     return scope;
   }
@@ -309,7 +353,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     { label, begunAt }: Setup,
   ): TransactionScope<Client> {
     const { defaults = {}, warnAfterMs = warnAfterMsDefault } = this.#options;
-    const { isolation = defaults.isolation, readOnly = false, signal } = options;
+    const { isolation = defaults.isolation, readOnly = false, signal, onToken } = options;
     const { timeoutMs = defaults.timeoutMs ?? timeoutMsDefault } = options;
     const { acquireTimeoutMs = defaults.acquireTimeoutMs ?? acquireTimeoutMsDefault } = options;
     const isTimed = (options.timeoutMs ?? defaults.timeoutMs ?? Infinity) !== Infinity;
@@ -320,6 +364,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     const physical = new PhysicalTransaction({ source, holder, acquireTimeoutMs, begin });
     const { driver } = source;
     const level = new Level(undefined);
+    if (onToken !== undefined) level.hooks.token(onToken);
     const scope = new TransactionScope<Client>(this, {
       label,
       role: 'owner',
@@ -333,7 +378,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     return scope;
   }
 
-  #sourceOf(driver: Driver<Client>, reserved: number): Source<Client> {
+  #poolOf(driver: Driver<Client>, reserved: number): ReplicaPool<Client> {
     const warn = (cause: unknown): void =>
       this.warn(
         new SettleError('internal', `a connection could not be given back: ${messageOf(cause)}`, { cause }),
@@ -385,6 +430,22 @@ function refuseConflict(
   }
   if (readOnly === false && begin.readOnly)
     throw conflict(label, `wants to write, but ${owner} began read-only`);
+}
+
+/** What a replica has is not enough for a read that says aloud that it wants more. */
+function refuseOlder(
+  { label = '' }: ScopeOptions,
+  asked: Reads | undefined,
+  { reads, label: owner }: PhysicalTransaction,
+): void {
+  if (asked === undefined || includes(reads, asked)) return;
+  throw conflict(label, `asks for newer data than ${owner} is sure to see, which reads on a replica`);
+}
+
+function noToken(label: string): SettleError {
+  return new SettleError('option_conflict', `${label} runs outside of every transaction, and gets no token`, {
+    next: 'Use propagation required, or leave out onToken',
+  });
 }
 
 function conflict(label: string, what: string): SettleError {

@@ -1,6 +1,7 @@
 import { SettleError } from '../util/errors.ts';
 import type { Isolation } from './dialect.ts';
 import { propagations, type Propagation } from './propagation.ts';
+import type { ReadToken } from './read-token.ts';
 
 /** How one scope runs. What is left out is the manager's default. */
 export interface ScopeOptions {
@@ -29,6 +30,12 @@ export interface ScopeOptions {
   readonly label?: string;
   /** Ends the scope as a timeout does, with `transaction_cancelled`. */
   readonly signal?: AbortSignal;
+  /**
+   * Is given the token of the transaction once that is committed, before the caller goes on: reads `{ after: token }` see
+   * everything it wrote, and what it saw of others. Asking for it takes a round trip, on PostgreSQL two. Not called when
+   * nothing was sent to the database, nor within a read on a replica: then the token that one has is still the latest.
+   */
+  readonly onToken?: (token: ReadToken) => unknown;
 }
 
 export interface RetryOptions {
@@ -71,7 +78,7 @@ export function checkOptions(options: ScopeOptions): void {
   }
 }
 
-function checkMs(name: string, value: number | undefined): void {
+export function checkMs(name: string, value: number | undefined): void {
   if (value === undefined || value > 0) return;
   throw invalid(`${name} is ${String(value)}, not a number of milliseconds above 0`);
 }

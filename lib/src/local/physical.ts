@@ -11,12 +11,14 @@
  */
 import { messageOf, SettleError } from '../util/errors.ts';
 import { isPromiseLike, type MaybePromise } from '../util/maybe-promise.ts';
+import { CommitPosition, type CommittedAt } from './commit-position.ts';
 import type { Connections, Holder } from './connections.ts';
-import type { BeginOptions } from './dialect.ts';
+import type { BeginOptions, Failure } from './dialect.ts';
 import type { Connection, Driver } from './driver.ts';
 import { inTime } from './in-time.ts';
 import { CommitUnknown, UnexpectedRollback } from './errors.ts';
 import type { Level } from './level.ts';
+import type { Reads } from './reads.ts';
 import { leavesSessionState } from './statements.ts';
 import type { Timer, Timers } from './timers.ts';
 
@@ -29,8 +31,12 @@ export const commitTimeoutMs = 30_000;
 /** A database, with those who hold its connections. */
 export interface Source<Client> {
   readonly driver: Driver<Client>;
-  readonly connections: Connections;
+  readonly connections: Pick<Connections, 'take' | 'give'>;
   readonly timers: Timers;
+  /** What is seen there: anything but `strong` is a replica's. */
+  readonly reads: Reads;
+  /** Is told of what kind of failure a statement, or the COMMIT, met. */
+  failed?(kind: Failure['kind']): void;
 }
 
 export interface PhysicalSetup {
@@ -67,6 +73,10 @@ export class PhysicalTransaction {
 
   get label(): string {
     return this.holder.label;
+  }
+
+  get reads(): Reads {
+    return this.#source.reads;
   }
 
   get fault(): SettleError | undefined {
@@ -173,13 +183,20 @@ export class PhysicalTransaction {
   }
 
   /**
-   * L4. Resolves when it is committed. Throws `UnexpectedRollback` when the server rolled back instead, `CommitUnknown`
-   * when nobody knows, and the server's error when it refused. In each case the connection is given back.
+   * L4. Resolves when it is committed, with where the log stood then if `wantsToken`. Throws `UnexpectedRollback` when the
+   * server rolled back instead, `CommitUnknown` when nobody knows, and the server's error when it refused. In each case the
+   * connection is given back.
    */
-  async commit(level: Level): Promise<void> {
+  async commit(level: Level, wantsToken: boolean): Promise<CommittedAt | undefined> {
     const connection = this.#connection;
-    if (connection === undefined) return;
-    if (!this.#isBegun) return await this.#giveBack('reuse');
+    if (connection === undefined) return undefined;
+    if (!this.#isBegun) {
+      await this.#giveBack('reuse');
+      return undefined;
+    }
+    // On a replica nothing can have been written.
+    const isAsked = wantsToken && this.reads === 'strong';
+    const position = isAsked ? await this.#position(level, connection) : undefined;
     let tag: string | undefined;
     try {
       const answer = connection.execute('commit');
@@ -188,6 +205,7 @@ export class PhysicalTransaction {
     } catch (error) {
       const { kind } = this.#source.driver.dialect.failureOf(error);
       if (kind === 'connection-lost' || kind === 'unclear') {
+        this.#source.failed?.('connection-lost');
         await this.#giveBack('discard');
         throw new CommitUnknown(this.label, error);
       }
@@ -196,10 +214,12 @@ export class PhysicalTransaction {
       throw error;
     }
     const isOpenStill = connection.status?.() !== undefined && connection.status() !== 'none';
-    await this.#giveBack(isOpenStill ? 'discard' : 'reuse');
     // PostgreSQL answers so to the COMMIT of a transaction in which a statement failed.
-    if (tag === 'ROLLBACK')
-      throw new UnexpectedRollback(this.label, level.firstFailure?.error ?? serverRolledBack);
+    const isRolledBack = tag === 'ROLLBACK';
+    const committedAt = position === undefined || isRolledBack ? undefined : await position.after();
+    await this.#giveBack(isOpenStill || committedAt?.doubt !== undefined ? 'discard' : 'reuse');
+    if (isRolledBack) throw new UnexpectedRollback(this.label, level.firstFailure?.error ?? serverRolledBack);
+    return committedAt;
   }
 
   /** Waits for the statement under way, cancelling it where asked, then rolls everything back. Never throws. */
@@ -277,10 +297,25 @@ export class PhysicalTransaction {
     throw this.#fault;
   }
 
+  /** Where that cannot be asked, nothing is committed. */
+  async #position(level: Level, connection: Connection): Promise<CommitPosition> {
+    const { driver, timers } = this.#source;
+    try {
+      const position = new CommitPosition(this.label, driver, connection, timers);
+      await position.before();
+      return position;
+    } catch (error) {
+      const failure = this.#failed(level, error);
+      await this.rollback();
+      throw failure;
+    }
+  }
+
   #failed(level: Level, error: unknown): unknown {
     level.firstFailure ??= { error };
     if (error === this.#fault) return error;
     const { kind, endsTransaction } = this.#source.driver.dialect.failureOf(error);
+    this.#source.failed?.(kind);
     if (kind === 'connection-lost') {
       this.#fault ??= new SettleError('connection_lost', `${this.label}: ${messageOf(error)}`, {
         cause: error,

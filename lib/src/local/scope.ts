@@ -13,6 +13,7 @@ import { messageOf, SettleError } from '../util/errors.ts';
 import type { LinkedSet, Place as LinkedPlace } from '../util/linked-set.ts';
 import type { MaybePromise } from '../util/maybe-promise.ts';
 import type { SqlResult, SqlValue } from '../util/sql.ts';
+import type { CommittedAt } from './commit-position.ts';
 import type { Connection, Driver } from './driver.ts';
 import { CommitUnknown, PostCommitError, UnexpectedRollback } from './errors.ts';
 import type { CompletionHook, CompletionStatus, Hook, Hooks } from './hooks.ts';
@@ -95,6 +96,8 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   #forgetSignal: (() => void) | undefined;
   #rejectRun: ((error: unknown) => void) | undefined;
   #rollingBack: Promise<void> | undefined;
+  /** Its RELEASE or COMMIT, once that is sent: from then on the server decides, and it is heard out. */
+  #settling: Promise<void> | undefined;
 
   constructor(host: ScopeHost<Client>, setup: ScopeSetup<Client>) {
     this.#host = host;
@@ -250,11 +253,12 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     if (this.role === 'owner' && this.level.hooks.hasBeforeCommit) await this.#runBeforeCommit();
     const surprise = this.#surprise();
     if (surprise !== undefined || this.level.rollbackOnly !== undefined) {
-      await this.#rollBack(surprise);
+      await this.#rollBack(surprise ?? causeOf(this.level.rollbackOnly));
       if (surprise !== undefined) throw surprise;
       return;
     }
-    await (this.role === 'nested' ? this.#release() : this.#commit(result));
+    this.#settling = this.role === 'nested' ? this.#release() : this.#commit(result);
+    await this.#settling;
   }
 
   /** Ends it badly, on its own account: an error left its function. Gives back what the caller is to get. */
@@ -268,18 +272,21 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   /** Ends it from outside, with its function still running. Resolves when nothing of it can happen any more. */
   async abort(error: SettleError): Promise<void> {
-    if (this.#state.kind === 'ended') return await this.#rollingBack;
+    const end = this.#endUnderWay();
+    if (end !== undefined) return await end;
     await this.#rollBack(error);
     this.#rejectRun?.(error);
   }
 
   async done(): Promise<void> {
-    this.refuseUnlessActive();
+    // Said twice, it is no half of anything: it does not roll back.
+    if (!this.isActive) throw this.#endedError();
     await this.complete();
   }
 
   async fail(reason?: unknown): Promise<void> {
-    if (this.#state.kind === 'ended') return await this.#rollingBack;
+    const end = this.#endUnderWay();
+    if (end !== undefined) return await end;
     await this.#rollBack(reason ?? new Error(`${this.label} was ended without done()`));
   }
 
@@ -420,10 +427,16 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     try {
       await this.#host.runHook(this, () => holding.flush?.(client));
     } catch (error) {
-      await this.#rollBack(error);
-      throw error;
+      throw await this.failWith(error);
     }
     if (this.hasEnded) await this.#throwIfAborted();
+  }
+
+  /** The end that is too late to change, to be waited for; undefined while there is none. */
+  #endUnderWay(): Promise<void> | undefined {
+    if (this.#state.kind === 'ended') return this.#rollingBack ?? Promise.resolve();
+    // Its error goes to whoever ended the scope so.
+    return this.#settling?.catch(() => {});
   }
 
   /** It may have been ended from outside at any moment that something was awaited. */
@@ -439,8 +452,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       await this.level.hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
       if (this.driver.holding !== undefined) await this.#flush();
     } catch (error) {
-      await this.#rollBack(error);
-      throw error;
+      throw await this.failWith(error);
     }
     if (this.hasEnded) await this.#throwIfAborted();
   }
@@ -460,16 +472,19 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   async #commit(result: unknown): Promise<void> {
     // From here on the server decides: no deadline of ours may end it any more.
     this.#forget();
+    const { hooks } = this.level;
+    let committedAt: CommittedAt | undefined;
     try {
-      await this.physical.commit(this.level);
+      committedAt = await this.physical.commit(this.level, hooks.wantsToken);
     } catch (error) {
       this.#end({ kind: 'failed', error });
       await this.#runAfterHooks(error instanceof CommitUnknown ? 'unknown' : 'rolled-back');
       throw error;
     }
     this.#end(completed);
-    if (!this.level.hooks.hasAfter) return;
-    const errors = await this.#host.exit(() => this.level.hooks.runAfter('committed'));
+    if (committedAt?.doubt !== undefined) this.#host.warn(committedAt.doubt);
+    if (!hooks.hasAfter) return;
+    const errors = await this.#host.exit(() => hooks.runAfter('committed', committedAt?.token));
     if (errors.length > 0) throw new PostCommitError(this.label, errors, result);
   }
 

@@ -2,7 +2,9 @@
 import type { SettleError } from '../util/errors.ts';
 import type { Clock } from './clock.ts';
 import type { Dialect } from './dialect.ts';
+import type { Driver } from './driver.ts';
 import type { ScopeOptions } from './options.ts';
+import type { ReadOptions } from './reads.ts';
 import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
 
 export interface TransactionsOptions {
@@ -20,7 +22,10 @@ export interface TransactionsOptions {
    * is not `production`; there from the first message on that would have told it.
    */
   readonly rememberPlaces?: boolean;
-  /** Is told of what reaches no caller: a transaction open for long, a hook that failed. Default: a warning of the process. */
+  /**
+   * Is told of what reaches no caller: a transaction open for long, a hook that failed, a replica that was skipped. Default:
+   * a warning of the process.
+   */
   readonly onWarning?: (warning: SettleError) => void;
   /** Default: the system's. */
   readonly clock?: Clock;
@@ -28,11 +33,25 @@ export interface TransactionsOptions {
   readonly random?: () => number;
 }
 
+/** Of a data source with replicas. */
+export interface ReplicaOptions<Client> {
+  /** Drivers for replicas of the database, each for one server, which `read` may use. Default: none. */
+  readonly replicas?: readonly Driver<NoInfer<Client>>[];
+  /**
+   * Milliseconds for which reads leave a replica alone that failed, and do not wait for one they have waited for in vain.
+   * Default: 5,000.
+   */
+  readonly replicaRestMs?: number;
+}
+
 export type Work<T, C> = (t: Transaction<C>) => T | PromiseLike<T>;
 export type OpenWork<T, C> = (scope: Scope<C>) => T | PromiseLike<T>;
 
 /** Options of a scope that may find itself outside of every transaction. */
-export type OutsideOptions = ScopeOptions & { readonly propagation: 'supports' | 'notSupported' | 'never' };
+export type OutsideOptions = ScopeOptions & {
+  readonly propagation: 'supports' | 'notSupported' | 'never';
+  readonly onToken?: never;
+};
 
 /** The transactions of one data source. Made by `createTransactions`. */
 export interface Transactions<Client> {
@@ -50,6 +69,20 @@ export interface Transactions<Client> {
    */
   run<T>(work: Work<T, Client>, options?: JoiningOptions): Promise<T>;
   run<T>(work: OpenWork<T, Client>, options: OutsideOptions): Promise<T>;
+  /**
+   * Runs a function that only reads in a transaction of its own, by default on the primary. `{ reads: 'eventual' }` takes a
+   * replica, however far that is behind; `{ reads: { after: token } }` one that has everything which the token of `onToken`
+   * stands for. Within a transaction it takes part in that one, which sees its own writes.
+   *
+   * Guarantees: `strong` and `after` never read what is older than asked for, and a read never fails because of a replica:
+   * where none is ready within `waitMs`, or one fails, the primary does it, and `onWarning` is told. The function may have
+   * begun on the replica by then, and runs a second time: it should do nothing but read. The primary also does all that is
+   * `serializable` or `forUpdate`. Reads `eventual` may go back in time from one to the next.
+   *
+   * Throws what `run` does, `invalid_request` for what is no token, and `option_conflict` within a read on a replica that is
+   * not sure to see what this one asks for.
+   */
+  read<T>(work: Work<T, Client>, options?: ReadOptions): Promise<T>;
   /** The function, wrapped: every call of it is a `run`. */
   wrap<This, Args extends unknown[], T>(
     work: (this: This, ...args: Args) => T | PromiseLike<T>,

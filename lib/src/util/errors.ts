@@ -40,6 +40,7 @@ export const errorCodes = [
   'savepoints_unsupported',
   'foreign_client',
   'hook_failed',
+  'replica_skipped',
   'pool_exhausted',
   'connection_lost',
   'database_unreachable',

@@ -77,6 +77,7 @@ export function statusOf(code: ErrorCode): number {
     case 'savepoints_unsupported':
     case 'foreign_client':
     case 'hook_failed':
+    case 'replica_skipped':
     case 'database_access_denied':
     case 'store_locked':
     case 'store_corrupt':
@@ -169,6 +170,7 @@ function nextOf(code: ErrorCode): string {
     case 'savepoints_unsupported':
     case 'foreign_client':
     case 'hook_failed':
+    case 'replica_skipped':
     case 'database_access_denied':
     case 'commit_unknown':
     case 'transaction_timeout':

@@ -7,6 +7,8 @@
  * - J2 It does not tell in what state a transaction is: that is followed from what the server answered.
  * - J3 A connection is taken, kept and given back as `sql.begin` does it, by the same hooks. `reserve()` of 3.4 loses
  *   connections and those who wait for one, once a connection was lost.
+ * - J4 A question before the BEGIN, or after the COMMIT, is outside of the transaction: within it, it would fix what the
+ *   transaction sees, and its isolation.
  */
 import type { SqlResult, SqlValue } from '../../util/sql.ts';
 import { SettleError } from '../../util/errors.ts';
@@ -96,6 +98,8 @@ export class PostgresJsConnection implements Connection {
   #running: { readonly query: PostgresJsQuery; readonly reject: (error: unknown) => void } | undefined;
   /** J2 */
   #status: TransactionStatus = 'none';
+  /** Whether its BEGIN was asked for: the connection was taken with one. */
+  #isBegun = false;
   #leavesSessionState = false;
   /** How many may yet come that cancel the statement that runs, or a later one. */
   #cancelling = 0;
@@ -131,7 +135,7 @@ export class PostgresJsConnection implements Connection {
   }
 
   async execute(sql: string): Promise<string | undefined> {
-    if (sql.startsWith('begin')) return await this.#set(sql);
+    if (sql.startsWith('begin')) return await this.#begin(sql);
     const isEnd = sql === 'commit' || sql === 'rollback';
     if (isEnd && !this.#leavesSessionState && this.#cancelling === 0) this.#hold.release = false;
     const answer = await this.#send(this.#query(sql));
@@ -142,8 +146,19 @@ export class PostgresJsConnection implements Connection {
 
   async query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
     const query = Reflect.apply(this.#sql.unsafe, this.#sql, [sql, values]) as PostgresJsQuery;
-    const rows = (await this.run(query, sql)) as readonly unknown[] & { readonly count: number };
+    const rows = (await this.#answered(query, sql)) as readonly unknown[] & { readonly count: number };
     return { rows: [...rows], affected: rows.count };
+  }
+
+  /** J4 */
+  async #answered(query: PostgresJsQuery, sql: string): Promise<unknown> {
+    // The COMMIT gave the connection back. Then any other one of the pool will do.
+    if (this.#isBegun && this.#status === 'none' && this.#isGivenBack()) return await query;
+    if (!this.#isBegun && this.#status === 'open') {
+      await this.#send(this.#query('rollback'));
+      this.#status = 'none';
+    }
+    return await this.run(query, sql);
   }
 
   status(): TransactionStatus {
@@ -163,8 +178,9 @@ export class PostgresJsConnection implements Connection {
   async release(fate: 'reuse' | 'discard'): Promise<void> {
     const core = this.#core;
     if (core === undefined || this.#isGivenBack()) return;
-    if (fate === 'reuse' && this.#status !== 'none' && this.#lost === undefined) {
+    if (fate === 'reuse' && this.#lost === undefined && !(this.#isBegun && this.#status === 'none')) {
       // Taken, and never used.
+      if (this.#status === 'none') await this.#begin('begin').catch(ignore);
       await this.execute('rollback').catch(ignore);
       if (this.#isGivenBack()) return;
     }
@@ -184,8 +200,14 @@ export class PostgresJsConnection implements Connection {
     this.#status = 'open';
   }
 
-  /** What there is to say of a transaction that has begun already. */
-  async #set(begin: string): Promise<undefined> {
+  /** It has begun already, unless something was asked before that. */
+  async #begin(begin: string): Promise<undefined> {
+    this.#isBegun = true;
+    if (this.#status === 'none') {
+      await this.#send(this.#query(begin));
+      this.#status = 'open';
+      return;
+    }
     const [modes = '', ...settings] = begin.slice('begin'.length).split(';');
     const all = [modes === '' ? '' : `set transaction${modes}`, ...settings].filter((sql) => sql !== '');
     if (all.length > 0) await this.#send(this.#query(all.join(';')));
