@@ -1,0 +1,567 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import {
+  ScriptedDatabase,
+  type ScriptedHandle,
+  type ScriptedOptions,
+} from '../../../test/local/scripted-driver.ts';
+import { outcomeOf, thrownBy, turn } from '../../../test/local/world.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import type { SettleError } from '../util/errors.ts';
+import { createTransactions } from './manager.ts';
+import { cancelGraceMs, commitTimeoutMs } from './physical.ts';
+import type { Transactions, TransactionsOptions } from './transactions.ts';
+
+interface World {
+  readonly tx: Transactions<ScriptedHandle>;
+  readonly database: ScriptedDatabase;
+  readonly clock: VirtualClock;
+  readonly warnings: SettleError[];
+}
+
+const worlds: World[] = [];
+
+/** Everything in it happens when the test says so; what must never happen is looked for at its end. */
+function world(options: ScriptedOptions & TransactionsOptions = {}): World {
+  const clock = new VirtualClock();
+  const database = new ScriptedDatabase(options);
+  const warnings: SettleError[] = [];
+  const tx = createTransactions(database.driver, {
+    onWarning: (warning) => warnings.push(warning),
+    clock: { now: () => clock.monotonicMs(), schedule: (ms, call) => clock.schedule(ms, call), turn },
+    ...options,
+  });
+  const made = { tx, database, clock, warnings };
+  worlds.push(made);
+  return made;
+}
+
+afterEach(() => worlds.splice(0).forEach(expectNothingLeft));
+
+function expectNothingLeft({ database, tx }: World): void {
+  expect(database.violations).toEqual([]);
+  expect(database.free).toBe(2);
+  expect(tx.describe()).toBe('');
+}
+
+const lost = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
+const refused = Object.assign(new Error('no such row'), { code: '23505', severity: 'ERROR' });
+const failure = new Error('the function failed');
+
+describe('a signal that aborts', () => {
+  test('before the scope begins: nothing is sent, and its function is not called', async () => {
+    const { tx, database } = world();
+    let calls = 0;
+    const run = tx.run(() => calls++, { signal: AbortSignal.abort() });
+    expect(await outcomeOf(run)).toBe('transaction_cancelled');
+    expect([calls, database.log]).toEqual([0, []]);
+  });
+
+  test('while it waits for a connection: the caller goes on at once, and the connection goes back when it comes', async () => {
+    const { tx, database } = world();
+    const acquire = database.stop('acquire');
+    const abort = new AbortController();
+    const run = tx.run((t) => t.client.query('insert'), { signal: abort.signal });
+    await acquire.reached;
+    abort.abort();
+    expect(await outcomeOf(run)).toBe('transaction_cancelled');
+    acquire.go();
+    await turn();
+    expect(database.log).toEqual(['1 release reuse']);
+  });
+
+  test('during a statement: it is cancelled on the server, then everything is rolled back', async () => {
+    const { tx, database } = world();
+    const insert = database.stop('insert');
+    const abort = new AbortController();
+    const run = tx.run((t) => t.client.query('insert'), { signal: abort.signal });
+    await insert.reached;
+    abort.abort();
+    expect(await outcomeOf(run)).toBe('transaction_cancelled');
+    expect(database.log).toEqual(['1 begin', '1 insert', '1 cancel', '1 rollback', '1 release reuse']);
+  });
+
+  test('during a statement that cannot be cancelled: the connection is given up after the grace', async () => {
+    const { tx, database, clock } = world();
+    const insert = database.stop('insert');
+    database.stopAll('cancel');
+    const abort = new AbortController();
+    const run = tx.run((t) => t.client.query('insert'), { signal: abort.signal });
+    const outcome = outcomeOf(run);
+    await insert.reached;
+    abort.abort();
+    await clock.advance(cancelGraceMs);
+    expect(await outcome).toBe('transaction_cancelled');
+    expect(database.log.at(-1)).toBe('1 release discard');
+    insert.go();
+  });
+
+  test('during RELEASE of its savepoint: too late, it has succeeded', async () => {
+    const { tx, database } = world();
+    const release = database.stop('release savepoint settle_1');
+    const abort = new AbortController();
+    const run = tx.run(async (t) => {
+      const nested = tx.run((n) => n.client.query('inner'), { propagation: 'nested', signal: abort.signal });
+      await nested;
+      await t.client.query('second');
+    });
+    await release.reached;
+    abort.abort();
+    await turn();
+    release.go();
+    await run;
+    expect(database.log.slice(2)).toEqual([
+      '1 inner',
+      '1 release savepoint settle_1',
+      '1 second',
+      '1 commit',
+      '1 release reuse',
+    ]);
+  });
+
+  test('during ROLLBACK TO of its savepoint: the reason of that rollback stays', async () => {
+    const { tx, database } = world();
+    const rollback = database.stop('rollback to savepoint settle_1');
+    const abort = new AbortController();
+    const run = tx.run(async () => {
+      const nested = tx.run(
+        async (n) => {
+          await n.client.query('inner');
+          throw failure;
+        },
+        { propagation: 'nested', signal: abort.signal },
+      );
+      expect(await thrownBy(nested)).toBe(failure);
+    });
+    await rollback.reached;
+    abort.abort();
+    await turn();
+    rollback.go();
+    await run;
+  });
+
+  test('during COMMIT: too late, the server decides', async () => {
+    const { tx, database } = world();
+    const commit = database.stop('commit');
+    const abort = new AbortController();
+    const run = tx.run((t) => t.client.query('insert'), { signal: abort.signal });
+    await commit.reached;
+    abort.abort();
+    await turn();
+    commit.go();
+    expect(await run).toBe('insert');
+  });
+
+  test('while it waits for what it did not await: that is cancelled', async () => {
+    const { tx, database } = world();
+    const insert = database.stop('insert');
+    const abort = new AbortController();
+    const run = tx.run((t) => void t.client.query('insert').catch(() => {}), { signal: abort.signal });
+    await insert.reached;
+    abort.abort();
+    expect(await outcomeOf(run)).toBe('transaction_cancelled');
+    expect(database.log).toEqual(['1 begin', '1 insert', '1 cancel', '1 rollback', '1 release reuse']);
+  });
+
+  test('in a hook before the commit: everything is rolled back', async () => {
+    const { tx, database } = world();
+    const abort = new AbortController();
+    const audit = database.stop('audit');
+    const run = tx.run(
+      async (t) => {
+        await t.client.query('insert');
+        t.onBeforeCommit(() => t.client.query('audit'));
+      },
+      { signal: abort.signal },
+    );
+    await audit.reached;
+    abort.abort();
+    expect(await outcomeOf(run)).toBe('transaction_cancelled');
+    expect(database.log.slice(2)).toEqual(['1 audit', '1 cancel', '1 rollback', '1 release reuse']);
+  });
+
+  test('in a hook after the commit: nothing changes', async () => {
+    const { tx } = world();
+    const abort = new AbortController();
+    const told: string[] = [];
+    const run = tx.run(
+      async (t) => {
+        await t.client.query('insert');
+        t.onAfterCommit(() => abort.abort());
+        t.onCompletion((status) => told.push(status));
+      },
+      { signal: abort.signal },
+    );
+    expect([await outcomeOf(run), told]).toEqual(['returns undefined', ['committed']]);
+  });
+});
+
+describe('a transaction that fails', () => {
+  test('while a nested scope of it is being released: that is heard out before it is rolled back', async () => {
+    const { tx, database } = world();
+    const release = database.stop('release savepoint settle_1');
+    const run = tx.run(async () => {
+      void tx.run((n) => n.client.query('inner'), { propagation: 'nested' }).catch(() => {});
+      await release.reached;
+      throw failure;
+    });
+    const thrown = thrownBy(run);
+    await release.reached;
+    await turn();
+    release.go();
+    expect(await thrown).toBe(failure);
+    expect(database.log.slice(2)).toEqual([
+      '1 inner',
+      '1 release savepoint settle_1',
+      '1 rollback',
+      '1 release reuse',
+    ]);
+  });
+
+  test('while a nested scope of it is rolled back: one after the other', async () => {
+    const { tx, database } = world();
+    const back = database.stop('rollback to savepoint settle_1');
+    const run = tx.run(async () => {
+      const nested = tx.run(
+        async (n) => {
+          await n.client.query('inner');
+          throw new Error('inner');
+        },
+        { propagation: 'nested' },
+      );
+      nested.catch(() => {});
+      await back.reached;
+      throw failure;
+    });
+    const thrown = thrownBy(run);
+    await back.reached;
+    await turn();
+    back.go();
+    expect(await thrown).toBe(failure);
+  });
+
+  test('says what failed when its function throws nothing but undefined', async () => {
+    const { tx, database } = world();
+    const run = tx.run(async (t) => {
+      await t.client.query('insert');
+      // oxlint-disable-next-line typescript/only-throw-error -- libraries that users call do so
+      throw undefined;
+    });
+    await expect(run).rejects.toBeUndefined();
+    expect(database.log.at(-1)).toBe('1 release reuse');
+  });
+});
+
+describe('a handle that is ended by hand', () => {
+  test('commits once when done() is called twice at the same time', async () => {
+    const { tx, database } = world();
+    const t = await tx.begin();
+    const insert = database.stop('insert');
+    const late = t.client.query('insert');
+    await insert.reached;
+    const first = outcomeOf(t.done());
+    const second = outcomeOf(t.done());
+    insert.go();
+    expect(await Promise.all([first, second])).toEqual(['returns undefined', 'scope_ended']);
+    await late;
+    expect(database.log.filter((line) => line === '1 commit')).toHaveLength(1);
+  });
+
+  test('stays committed when fail() is called during the COMMIT, and fail() waits for it', async () => {
+    const { tx, database } = world();
+    const t = await tx.begin();
+    const told: string[] = [];
+    t.onCompletion((status) => told.push(status));
+    await t.client.query('insert');
+    const commit = database.stop('commit');
+    const done = outcomeOf(t.done());
+    await commit.reached;
+    const failed = t.fail(failure).then(() => told.push('fail() went on'));
+    await turn();
+    commit.go();
+    expect(await done).toBe('returns undefined');
+    await failed;
+    expect(told).toEqual(['committed', 'fail() went on']);
+    expect(database.log).not.toContain('1 rollback');
+  });
+
+  test('is rolled back when fail() is called while done() waits for what was not awaited', async () => {
+    const { tx, database } = world();
+    const t = await tx.begin();
+    const insert = database.stop('insert');
+    const late = outcomeOf(t.client.query('insert'));
+    await insert.reached;
+    const done = thrownBy(t.done());
+    await t.fail(failure);
+    expect(await done).toBe(failure);
+    await late;
+    expect(database.log.slice(2)).toEqual(['1 cancel', '1 rollback', '1 release reuse']);
+  });
+
+  test('is rolled back once when fail() is called twice at the same time', async () => {
+    const { tx, database } = world();
+    const t = await tx.begin();
+    await t.client.query('insert');
+    await Promise.all([t.fail(failure), t.fail(), t[Symbol.asyncDispose]()]);
+    expect(database.log.slice(2)).toEqual(['1 rollback', '1 release reuse']);
+    expect(await outcomeOf(t.done())).toBe('scope_ended');
+  });
+
+  test('sends nothing when it was never used', async () => {
+    const { tx, database } = world();
+    await (await tx.begin()).done();
+    await (await tx.begin()).fail();
+    expect(database.log).toEqual([]);
+  });
+
+  test('may call fail() from its own hook', async () => {
+    const { tx, database } = world();
+    const t = await tx.begin();
+    await t.client.query('insert');
+    t.onBeforeCommit(() => t.fail(failure));
+    expect(await thrownBy(t.done())).toBe(failure);
+    expect(database.log.slice(2)).toEqual(['1 rollback', '1 release reuse']);
+  });
+});
+
+describe('what the driver does wrong', () => {
+  test('a release() that throws is told of, and changes no outcome', async () => {
+    const { tx, database, warnings } = world();
+    database.fail('release', new Error('the pool is ended'));
+    expect(await tx.run((t) => t.client.query('insert'))).toBe('insert');
+    expect(warnings.map(({ code }) => code)).toEqual(['internal']);
+    database.giveBack();
+  });
+
+  test('an acquire() that throws at once is database_unreachable', async () => {
+    const { database } = world();
+    const broken = createTransactions({
+      ...database.driver,
+      acquire() {
+        throw new Error('no pool');
+      },
+    });
+    expect(await outcomeOf(broken.run((t) => t.client.query('insert')))).toBe('database_unreachable');
+  });
+});
+
+describe('hooks', () => {
+  test('run in their order, also those that hooks register', async () => {
+    const { tx } = world();
+    const order: string[] = [];
+    await tx.run((t) => {
+      t.onBeforeCommit(() => {
+        order.push('before');
+        t.onBeforeCommit(() => order.push('before, from a hook'));
+        t.onAfterCommit(() => order.push('after, from a hook'));
+      });
+      t.onBeforeCommit(() => order.push('before too'));
+      t.onCompletion((status) => order.push(status));
+    });
+    expect(order).toEqual(['before', 'before too', 'before, from a hook', 'after, from a hook', 'committed']);
+  });
+
+  test('that are registered after the end are refused, and say so to the caller', async () => {
+    const { tx } = world();
+    const run = tx.run((t) => t.onAfterCommit(() => t.onAfterCommit(() => {})));
+    expect(await outcomeOf(run)).toBe('post_commit_failed');
+  });
+
+  test('before the commit may ask for a rollback', async () => {
+    const { tx, database } = world();
+    await tx.run(async (t) => {
+      await t.client.query('insert');
+      t.onBeforeCommit(() => t.setRollbackOnly());
+    });
+    expect(database.log.slice(2)).toEqual(['1 rollback', '1 release reuse']);
+  });
+
+  test('before the commit may run nested scopes, and transactions of their own', async () => {
+    const { tx, database } = world();
+    await tx.run(async (t) => {
+      await t.client.query('insert');
+      t.onBeforeCommit(async () => {
+        await tx.run((n) => n.client.query('inner'), { propagation: 'nested' });
+        await tx.run((own) => own.client.query('audit'), { propagation: 'requiresNew' });
+      });
+    });
+    expect(database.log.slice(2)).toEqual([
+      '1 savepoint settle_1',
+      '1 inner',
+      '1 release savepoint settle_1',
+      '2 begin',
+      '2 audit',
+      '2 commit',
+      '2 release reuse',
+      '1 commit',
+      '1 release reuse',
+    ]);
+  });
+
+  test('after the commit begin transactions of their own', async () => {
+    const { tx, database } = world();
+    await tx.run(async (t) => {
+      await t.client.query('insert');
+      t.onAfterCommit(() => tx.run((own) => own.client.query('mail')));
+    });
+    expect(database.log.slice(2)).toEqual([
+      '1 commit',
+      '1 release reuse',
+      '2 begin',
+      '2 mail',
+      '2 commit',
+      '2 release reuse',
+    ]);
+  });
+});
+
+describe('the reply to COMMIT', () => {
+  test('that is lost leaves the end unknown, to the hooks too', async () => {
+    const { tx, database } = world();
+    database.fail('commit', lost);
+    const told: string[] = [];
+    const run = tx.run(async (t) => {
+      await t.client.query('insert');
+      t.onCompletion((status) => told.push(status));
+    });
+    expect(await outcomeOf(run)).toBe('commit_unknown');
+    expect([told, database.log.at(-1)]).toEqual([['unknown'], '1 release discard']);
+  });
+
+  test('that does not come in time leaves the end unknown', async () => {
+    const { tx, database, clock } = world();
+    const commit = database.stop('commit');
+    const run = outcomeOf(tx.run((t) => t.client.query('insert')));
+    await commit.reached;
+    await clock.advance(commitTimeoutMs);
+    expect(await run).toBe('commit_unknown');
+    commit.go();
+    await turn();
+    expect(database.log.at(-1)).toBe('1 release discard');
+  });
+
+  test('that refuses is the error the caller gets, and everything is rolled back', async () => {
+    const { tx, database } = world();
+    database.fail('commit', refused);
+    expect(await thrownBy(tx.run((t) => t.client.query('insert')))).toBe(refused);
+  });
+});
+
+describe('statements of an outer handle', () => {
+  test('made in a nested scope are part of it', async () => {
+    const { tx, database } = world();
+    await tx.run(async (t) => {
+      await outcomeOf(
+        tx.run(
+          async () => {
+            await t.client.query('outer handle');
+            throw failure;
+          },
+          { propagation: 'nested' },
+        ),
+      );
+    });
+    expect(database.log).toEqual([
+      '1 begin',
+      '1 savepoint settle_1',
+      '1 outer handle',
+      '1 rollback to savepoint settle_1',
+      '1 release savepoint settle_1',
+      '1 commit',
+      '1 release reuse',
+    ]);
+  });
+
+  test('made in a transaction of its own within a nested scope are part of that scope', async () => {
+    const { tx, database } = world();
+    await tx.run((t) =>
+      tx.run(
+        () =>
+          tx.run(
+            async (own) => {
+              await own.client.query('own');
+              await t.client.query('outer handle');
+            },
+            { propagation: 'requiresNew' },
+          ),
+        { propagation: 'nested' },
+      ),
+    );
+    expect(database.log.slice(0, 5)).toEqual([
+      '1 begin',
+      '1 own',
+      '2 begin',
+      '2 savepoint settle_1',
+      '2 outer handle',
+    ]);
+  });
+
+  test('made after its end are refused, and reach no transaction', async () => {
+    const { tx, database } = world();
+    const kept = await tx.run((t) => t.client);
+    await tx.run(async (t) => {
+      await t.client.query('insert');
+      expect(await outcomeOf(kept.query('late'))).toBe('scope_ended');
+    });
+    expect(database.log).not.toContain('1 late');
+  });
+});
+
+describe('time', () => {
+  test('that nobody could mean is refused', async () => {
+    const { tx } = world();
+    for (const timeoutMs of [0, -1, Number.NaN, -Infinity])
+      expect(await outcomeOf(tx.run(() => {}, { timeoutMs }))).toBe('config_invalid');
+  });
+});
+
+describe('the function', () => {
+  test('that throws at once rejects, and its transaction is rolled back', async () => {
+    const { tx } = world();
+    const run = tx.run((): never => {
+      throw failure;
+    });
+    expect(await thrownBy(run)).toBe(failure);
+  });
+
+  test('that returns a thenable is waited for, once', async () => {
+    const { tx } = world();
+    let thens = 0;
+    const thenable: PromiseLike<string> = {
+      // oxlint-disable-next-line unicorn/no-thenable -- it is what is tested
+      then(resolve) {
+        thens++;
+        return Promise.resolve('done').then(resolve);
+      },
+    };
+    expect(await tx.run(() => thenable)).toBe('done');
+    expect(thens).toBe(1);
+  });
+});
+
+describe('setRollbackOnly', () => {
+  test('by its owner is no error, and what is later said about the end says so', async () => {
+    const { tx } = world();
+    const kept = await tx.run((t) => {
+      t.setRollbackOnly();
+      return t;
+    });
+    const thrown = await thrownBy(kept.run(() => {}));
+    expect(thrown.message).not.toContain('undefined');
+  });
+
+  test('by one that joined makes its owner fail, with the reason', async () => {
+    const { tx } = world();
+    const reason = new Error('out of stock');
+    const thrown = await thrownBy(tx.run(() => tx.run((t) => t.setRollbackOnly(reason))));
+    expect([thrown.code, thrown.cause]).toEqual(['unexpected_rollback', reason]);
+  });
+
+  test('in a branch beside another one rolls back both', async () => {
+    const { tx, database } = world();
+    const run = tx.run(() =>
+      Promise.all([tx.run((t) => t.client.query('a')), tx.run((t) => t.setRollbackOnly())]),
+    );
+    expect(await outcomeOf(run)).toBe('unexpected_rollback');
+    expect(database.log).toContain('1 rollback');
+  });
+});
