@@ -3,6 +3,8 @@ import { createConnection } from 'mysql2/promise';
 
 const settings = [
   '--skip-name-resolve',
+  // Each test file has pools of its own, and many run at once where there are many processors.
+  '--max-connections=1000',
   '--server-id=1',
   '--log-bin',
   // What a reader of the binlog needs: whole rows and the names of their columns.

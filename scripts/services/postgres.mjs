@@ -12,7 +12,8 @@ const settings = {
   max_wal_senders: '20',
   // What is written between the copy for a replica and its first question is not yet thrown away.
   wal_keep_size: '256MB',
-  max_connections: '200',
+  // Each test file has pools of its own, and many run at once where there are many processors.
+  max_connections: '1000',
   // The data is thrown away: it has to outlive a killed process, not a power cut.
   fsync: 'off',
 };

@@ -618,7 +618,10 @@ export function mustHave<Client>(subject: Subject<Client>): void {
     });
 
     test('17. a transaction open for long is told of, with the tree of its scopes', async () => {
-      const tx = await transactions(1, { warnAfterMs: 20 });
+      const tx = await transactions(1, { warnAfterMs: 50 });
+      // What a library does at its first use is not to be waited for.
+      await tx.run(() => add(tx, 'before'));
+      warnings.length = 0;
       await tx.run(
         async () => {
           await add(tx, 'row');
@@ -630,7 +633,7 @@ export function mustHave<Client>(subject: Subject<Client>): void {
         { label: 'order' },
       );
       expect(warnings[0]?.message).toMatch(
-        /order is open for 20 ms:\norder \(owner, active, \d+ ms, has a connection\) begun at .*must-have\.ts.*\n {2}sleeper \(nested, active/,
+        /order is open for 50 ms:\norder \(owner, active, \d+ ms, has a connection\) begun at .*must-have\.ts.*\n {2}sleeper \(nested, active/,
       );
       expect(tx.describe()).toBe('');
     });

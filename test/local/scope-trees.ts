@@ -28,7 +28,8 @@ export function scopeTreesLeaveWhatTheModelSays<Client>(subject: Subject<Client>
 
     test(`${trees} random trees leave the rows that the model says`, { timeout: 300_000 }, async () => {
       if (opened === undefined) throw new Error('opened before');
-      const tx = createTransactions(opened.driver);
+      // Many connections are made at once, on a machine that may be busy.
+      const tx = createTransactions(opened.driver, { defaults: { acquireTimeoutMs: 60_000 } });
       const run = new Interpreter(subject, tx);
       await fc.assert(
         fc.asyncProperty(scopeTrees, async (tree) => {

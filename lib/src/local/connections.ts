@@ -192,11 +192,16 @@ export class Connections {
         `Transactions hold ${held.length} of ${size} connections: ${held.join(', ') || 'none'}`,
       {
         cause,
-        next:
-          holder.depth === 0
-            ? 'Hold connections for a shorter time, or enlarge the pool'
-            : 'Enlarge the pool, set reserveForNested, or use nested instead of requiresNew',
+        next: this.#adviceFor(holder, held.length),
       },
     );
+  }
+
+  #adviceFor(holder: Holder, held: number): string {
+    if (held < (this.#driver.connectionsMax ?? 0)) {
+      return 'See who else uses the pool, and whether the database can be reached at all';
+    }
+    if (holder.depth === 0) return 'Hold connections for a shorter time, or enlarge the pool';
+    return 'Enlarge the pool, set reserveForNested, or use nested instead of requiresNew';
   }
 }

@@ -108,6 +108,8 @@ async function callBack(callback: Callback, ran: Promise<unknown>): Promise<void
 class PgConnection implements Connection {
   readonly client: PgPoolClient;
   readonly #pool: PgPool;
+  /** How many are under way: one that comes late would end the statement of whoever has the connection next. */
+  #cancels = 0;
 
   constructor(client: PgPoolClient, pool: PgPool) {
     this.client = client;
@@ -152,18 +154,20 @@ class PgConnection implements Connection {
     const { Client, options } = this.#pool;
     const { processID } = this.client;
     if (Client === undefined || processID === undefined || processID === null) return;
+    this.#cancels++;
     const other = new Client(options as never);
     other.on('error', ignore);
-    await other.connect();
     try {
+      await other.connect();
       await other.query('select pg_cancel_backend($1)', [processID]);
+      this.#cancels--;
     } finally {
       await other.end();
     }
   }
 
   release(fate: 'reuse' | 'discard'): void {
-    this.client.release(fate === 'discard');
+    this.client.release(fate === 'discard' || this.#cancels > 0);
   }
 }
 

@@ -47,6 +47,8 @@ export interface PostgresJsQuery extends PromiseLike<unknown> {
  * `listen`, `subscribe`, `largeObject`, `end`, `close`. Outside of transactions it is `sql` itself, whose `begin` is not
  * ours.
  *
+ * After a connection was lost, end the pool with `sql.end({ timeout })`: without a timeout postgres.js waits for ever.
+ *
  * Throws `config_invalid` for what is no pool.
  *
  * ```ts
