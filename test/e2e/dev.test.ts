@@ -1,37 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { report } from './dev-report.ts';
 import { runSettle, startSettle } from './settle-process.ts';
-
-/** The parts of `DemoReport` that these tests look at. */
-interface Report {
-  readonly ok: boolean;
-  readonly unsettled: number;
-  readonly lost: readonly string[];
-  readonly tally: {
-    readonly patterns: Readonly<
-      Record<string, Record<'submitted' | 'committed' | 'aborted' | 'neverBegan', number>>
-    >;
-    readonly faults: Readonly<Record<string, number>>;
-    readonly restarts: Readonly<Record<string, number>>;
-    readonly coordinatorKills: number;
-  };
-  readonly check: { readonly facts: readonly { readonly name: string; readonly violations: number }[] };
-}
-
-const once = ['dev', '--once', '--port=0', '--json'];
-
-async function report(
-  ...args: readonly string[]
-): Promise<{ readonly code: number | string; readonly report: Report }> {
-  // Of its own: the databases of a run that failed are kept for whoever looks into it.
-  const dir = mkdtempSync(join(tmpdir(), 'settle-dev-test-'));
-  const { code, stdout, stderr } = await runSettle([...once, `--dir=${dir}`, ...args]);
-  rmSync(dir, { recursive: true, force: true });
-  if (stdout === '') throw new Error(`there is no report: ${stderr}`);
-  return { code, report: JSON.parse(stdout) as Report };
-}
 
 describe('settle dev --once', () => {
   it(
@@ -88,5 +57,30 @@ describe('settle dev', () => {
     const { code, stderr } = await runSettle(['dev', '--onec']);
     expect(code).toBe(2);
     expect(stderr).toContain('Did you mean --once?');
+  });
+});
+
+describe('settle dev on a server that cannot be had', () => {
+  it.each([
+    [
+      'with no programs installed',
+      'mariadb',
+      'MariaDB is not installed here',
+      '--databases mariadb=mysql://',
+    ],
+    [
+      'with nobody at its URL',
+      'postgres=postgres://me:secret@127.0.0.1:1',
+      'ECONNREFUSED',
+      'correct the URL',
+    ],
+  ])('%s, says so and what to do, and starts nothing', async (_, databases, what, next) => {
+    const { code, stdout, stderr } = await runSettle(['dev', '--once', `--databases=${databases}`], {
+      PATH: '/nowhere',
+    });
+    expect(stderr).toContain(what);
+    expect(stderr).toContain(next);
+    expect(stderr).not.toContain('secret@');
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
 });

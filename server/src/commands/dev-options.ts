@@ -1,5 +1,18 @@
 /** The options of `settle dev`. */
-import { choiceOption, integerOption, switchOption, textOption, type Option } from '../config-option.ts';
+import {
+  choiceOption,
+  integerOption,
+  listOption,
+  switchOption,
+  textOption,
+  type Option,
+} from '../config-option.ts';
+import {
+  chosenDatabases,
+  parseDatabaseItem,
+  type DatabaseChoice,
+  type DatabaseItem,
+} from '../demo/databases/choice.ts';
 import { flagOf, readFlags, valueOf } from '../flags.ts';
 
 export interface DevOptions {
@@ -13,6 +26,7 @@ export interface DevOptions {
   readonly killCoordinator: boolean;
   /** Empty: a temporary one, removed after a run in which everything held. */
   readonly dir: string;
+  readonly databases: DatabaseChoice;
   /** The first port that is tried. */
   readonly port: number;
   readonly settleMs: number;
@@ -22,7 +36,10 @@ export interface DevOptions {
 
 export const onceOrders = 2_000;
 
-const devOptions: { readonly [Name in keyof DevOptions]: Option<DevOptions[Name]> } = {
+/** As given; what fits together is looked at last. */
+type GivenOptions = Omit<DevOptions, 'databases'> & { readonly databases: readonly DatabaseItem[] };
+
+const devOptions: { readonly [Name in keyof GivenOptions]: Option<GivenOptions[Name]> } = {
   once: switchOption({
     default: false,
     doc: `End after --orders orders (${onceOrders} unless given) instead of running until Ctrl-C.`,
@@ -53,6 +70,12 @@ const devOptions: { readonly [Name in keyof DevOptions]: Option<DevOptions[Name]
     hint: 'folder',
     doc: 'Where the databases are; a second run goes on with them. Without it a temporary folder, removed after a run in which everything held.',
   }),
+  databases: listOption({
+    default: [],
+    hint: 'list',
+    doc: 'What orders, stock and wallet keep their data in: sqlite, postgres or mariadb each, begun again when fewer are named. Servers are started for the run, or given: postgres=postgres://user:password@host:5432, mariadb=mysql://… Without it sqlite for all.',
+    item: parseDatabaseItem,
+  }),
   port: integerOption({
     default: 36_789,
     min: 0,
@@ -80,7 +103,7 @@ export const shownDevOptions: Readonly<Record<string, Option<unknown>>> = shown;
 /** Throws `config_invalid` that names the flag. */
 export function readDevOptions(argv: readonly string[]): DevOptions {
   const flags = readFlags(argv, devOptions, 'settle dev --help');
-  const value = <Name extends keyof DevOptions>(name: Name): DevOptions[Name] => {
+  const value = <Name extends keyof GivenOptions>(name: Name): GivenOptions[Name] => {
     const text = flags.get(name);
     const option = devOptions[name];
     return text === undefined ? option.default : valueOf(option.parse(text), `--${flagOf(name)}`);
@@ -95,6 +118,7 @@ export function readDevOptions(argv: readonly string[]): DevOptions {
     faults: value('faults'),
     killCoordinator: value('killCoordinator'),
     dir: value('dir'),
+    databases: chosenDatabases(value('databases')),
     port: value('port'),
     settleMs: value('settleMs'),
     json: value('json'),

@@ -4,15 +4,17 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { connect, type Settle } from 'settle';
 import { statuses } from 'settle/core';
-import { createChaos, type Chaos } from '../demo/chaos.ts';
+import { createChaos, type Chaos, type Victim } from '../demo/chaos.ts';
 import { checkConservation } from '../demo/check.ts';
-import { createDatabases, type ServiceName } from '../demo/databases.ts';
+import { databaseNames } from '../demo/databases/kinds.ts';
+import { openRunDatabases, type RunDatabases } from '../demo/databases/run-databases.ts';
 import { startCoordinator, type DemoCoordinator } from '../demo/demo-coordinator.ts';
 import { startServices, type DemoServices } from '../demo/demo-services.ts';
 import { showLive } from '../demo/live-table.ts';
 import { describeReport, type DemoReport } from '../demo/report.ts';
 import { openShop, type Shop } from '../demo/shop.ts';
 import type { Defect } from '../demo/services/settings.ts';
+import { serviceNames, type ServiceName } from '../demo/service-names.ts';
 import { addCounts, createTally, settledOf, type Tally } from '../demo/tally.ts';
 import { createWorld, type World } from '../demo/world.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
@@ -40,25 +42,19 @@ async function run(options: DevOptions, seed: number, dir: string): Promise<Demo
   const surprise = surprises();
   const tally = createTally();
   const world = worldIn(dir, seed, options.orders === 0 ? endlessOrders : options.orders);
-  createDatabases(dir, world);
-  await using stage = await setStage(options, seed, dir, tally, surprise.report);
-  const { coordinator, services, settle } = stage;
+  await using databases = await openDatabases(options, dir, world, surprise.report);
+  await using stage = await setStage({ options, seed, dir, tally, databases, onSurprise: surprise.report });
+  const { services, settle } = stage;
   const orders = options.orders === 0 ? undefined : options.orders;
-  announce(options, seed, coordinator, services);
+  announce(options, seed, stage, databases);
 
   const chaos = createChaos({
     seed,
     orders,
     services: options.faults,
     coordinator: options.killCoordinator,
-    kill: (victim) => {
-      if (victim === 'coordinator') {
-        tally.coordinatorKills++;
-        return coordinator.killAndRestart();
-      }
-      tally.restarts[victim]++;
-      return services.killAndRestart(victim);
-    },
+    connections: options.faults ? databases.onServers : [],
+    kill: (victim) => kill(victim, stage, databases, tally),
   });
   let phase = 'placing orders';
   const started = performance.now();
@@ -86,14 +82,45 @@ async function run(options: DevOptions, seed: number, dir: string): Promise<Demo
     phase = 'checking';
     live.stop();
     await stage.stop();
+    await databases.copyToFiles();
     const check = checkConservation(dir, shop.told());
     const ok = check.holds && unsettled === 0 && shop.lost.length === 0;
     const ordersPerSecond = settledOf(tally) / seconds;
-    return { ok, seed, seconds, ordersPerSecond, tally, unsettled, lost: shop.lost, check, dir };
+    const { kinds } = databases;
+    return {
+      ok,
+      seed,
+      seconds,
+      ordersPerSecond,
+      tally,
+      unsettled,
+      lost: shop.lost,
+      check,
+      databases: kinds,
+      dir,
+    };
   } finally {
     shop.giveUp();
     live.stop();
     signal.release();
+  }
+}
+
+async function kill(
+  victim: Victim,
+  { coordinator, services }: Stage,
+  databases: RunDatabases,
+  tally: Tally,
+): Promise<void> {
+  switch (victim.kind) {
+    case 'coordinator':
+      tally.coordinatorKills++;
+      return coordinator.killAndRestart();
+    case 'service':
+      tally.restarts[victim.service]++;
+      return services.killAndRestart(victim.service);
+    case 'connections':
+      tally.connectionsCut += await databases.cutConnections(victim.service);
   }
 }
 
@@ -123,6 +150,22 @@ async function unfinished(settle: Settle): Promise<number> {
   return count;
 }
 
+async function openDatabases(
+  options: DevOptions,
+  dir: string,
+  world: World,
+  onSurprise: (error: Error) => void,
+): Promise<RunDatabases> {
+  const temporary = options.dir === '';
+  try {
+    return await openRunDatabases({ dir, temporary, choice: options.databases, world, onSurprise });
+  } catch (error) {
+    // What is wrong stands in the message; there is nothing in the folder yet.
+    if (temporary) rmSync(dir, { recursive: true, force: true });
+    throw error;
+  }
+}
+
 interface Stage extends AsyncDisposable {
   readonly coordinator: DemoCoordinator;
   readonly services: DemoServices;
@@ -130,19 +173,22 @@ interface Stage extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+interface StageOptions {
+  readonly options: DevOptions;
+  readonly seed: number;
+  readonly dir: string;
+  readonly tally: Tally;
+  readonly databases: RunDatabases;
+  readonly onSurprise: (error: Error) => void;
+}
+
 /** Starts the coordinator, then the services, which need its address. */
-async function setStage(
-  options: DevOptions,
-  seed: number,
-  dir: string,
-  tally: Tally,
-  onSurprise: (error: Error) => void,
-): Promise<Stage> {
+async function setStage({ options, seed, dir, tally, databases, onSurprise }: StageOptions): Promise<Stage> {
   const { port, killCoordinator: ownProcess, faults } = options;
   const coordinator = await startCoordinator({ dir, port, callTimeoutMs, ownProcess, onSurprise });
   try {
     const services = await startServices({
-      dir,
+      databases: databases.places,
       seed,
       faults,
       coordinatorUrl: coordinator.url,
@@ -193,13 +239,15 @@ function plantOf(text: string): { readonly service: ServiceName; readonly defect
 function announce(
   options: DevOptions,
   seed: number,
-  coordinator: DemoCoordinator,
-  services: DemoServices,
+  { coordinator, services }: Stage,
+  { kinds }: RunDatabases,
 ): void {
-  const { orders, stock, wallet } = services.urls;
+  const each = serviceNames.map(
+    (service) => `${service} ${services.urls[service]} (${databaseNames[kinds[service]]})`,
+  );
   const screen = options.json ? process.stderr : process.stdout;
   screen.write(
-    `coordinator ${coordinator.url}  orders ${orders}  stock ${stock}  wallet ${wallet}  seed ${seed}\n` +
+    `coordinator ${coordinator.url}  ${each.join('  ')}  seed ${seed}\n` +
       `${options.orders === 0 ? 'placing orders until Ctrl-C' : `placing ${options.orders} orders`}${options.faults ? ', with faults' : ''}\n\n`,
   );
 }

@@ -1,36 +1,48 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { chosenDatabases } from './databases/choice.ts';
 import { checkConservation, type FactName, type Told } from './check.ts';
-import { createDatabases, databaseFile, openDatabase, type ServiceName } from './databases.ts';
+import { databaseFile } from './databases/database-file.ts';
+import { openRunDatabases } from './databases/run-databases.ts';
+import type { SqlQuery } from './databases/service-database.ts';
+import { openSqlite } from './databases/sqlite.ts';
 import { orderAt, type Order } from './order-stream.ts';
 import * as orders from './services/orders.ts';
 import * as stock from './services/stock.ts';
 import * as wallet from './services/wallet.ts';
 import type { OrderPayload } from './services/order-payload.ts';
+import type { ServiceName } from './service-names.ts';
 import { createWorld } from './world.ts';
 
 const world = createWorld(7, 2_000);
 let dir = '';
 
-beforeEach(() => {
+beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'settle-check-'));
-  createDatabases(dir, world);
+  const choice = chosenDatabases([]);
+  await openRunDatabases({ dir, temporary: true, choice, world, onSurprise: () => undefined });
 });
 
 afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-function on(service: ServiceName, work: (db: DatabaseSync) => void): void {
-  const db = openDatabase(databaseFile(dir, service));
+async function on(service: ServiceName, work: (query: SqlQuery) => Promise<unknown>): Promise<void> {
+  const database = openSqlite(databaseFile(dir, service));
   try {
-    work(db);
+    await work(database.query);
   } finally {
-    db.close();
+    await database.close();
   }
+}
+
+function tamper(service: ServiceName, sql: string): void {
+  const db = new DatabaseSync(databaseFile(dir, service));
+  db.exec(sql);
+  db.close();
 }
 
 function broken(told: readonly Told[] = []): readonly FactName[] {
@@ -53,35 +65,35 @@ function servable(): Order {
   }
 }
 
-function place(id: string): void {
-  on('orders', (db) => {
-    orders.createOrder(db, id, payload);
-    orders.acceptOrder(db, id);
+async function place(id: string): Promise<void> {
+  await on('orders', async (query) => {
+    await orders.createOrder(query, id, payload);
+    await orders.acceptOrder(query, id);
   });
-  on('stock', (db) => stock.reserve(db, id, payload));
-  on('wallet', (db) => wallet.charge(db, id, payload));
+  await on('stock', (query) => stock.reserve(query, id, payload));
+  await on('wallet', (query) => wallet.charge(query, id, payload));
 }
 
-function hold(id: string): void {
-  on('orders', (db) => orders.createOrder(db, id, payload));
-  on('stock', (db) => stock.hold(db, id, payload));
-  on('wallet', (db) => wallet.hold(db, id, payload));
+async function hold(id: string): Promise<void> {
+  await on('orders', (query) => orders.createOrder(query, id, payload));
+  await on('stock', (query) => stock.hold(query, id, payload));
+  await on('wallet', (query) => wallet.hold(query, id, payload));
 }
 
 describe('every fact holds', () => {
-  it('before the first order', () => {
+  it('before the first order', async () => {
     expect(checkConservation(dir, [])).toMatchObject({
       holds: true,
       totals: { accepted: 0, takingsCents: 0 },
     });
   });
 
-  it('after a saga, and after one that was undone', () => {
-    place('a-1');
-    place('a-2');
-    on('orders', (db) => orders.cancelOrder(db, 'a-2'));
-    on('stock', (db) => stock.release(db, 'a-2', payload));
-    on('wallet', (db) => wallet.refund(db, 'a-2', payload));
+  it('after a saga, and after one that was undone', async () => {
+    await place('a-1');
+    await place('a-2');
+    await on('orders', (query) => orders.cancelOrder(query, 'a-2'));
+    await on('stock', (query) => stock.release(query, 'a-2', payload));
+    await on('wallet', (query) => wallet.refund(query, 'a-2', payload));
     const told: Told[] = [
       { orderId: 'a-1', answer: 'placed' },
       { orderId: 'a-2', answer: 'rejected' },
@@ -93,25 +105,25 @@ describe('every fact holds', () => {
     });
   });
 
-  it('after a TCC that was confirmed, and one that was cancelled', () => {
-    hold('a-1');
-    hold('a-2');
-    on('orders', (db) => {
-      orders.acceptOrder(db, 'a-1');
-      orders.cancelOrder(db, 'a-2');
+  it('after a TCC that was confirmed, and one that was cancelled', async () => {
+    await hold('a-1');
+    await hold('a-2');
+    await on('orders', async (query) => {
+      await orders.acceptOrder(query, 'a-1');
+      await orders.cancelOrder(query, 'a-2');
     });
-    on('stock', (db) => {
-      stock.sellHeld(db, 'a-1', payload);
-      stock.freeHeld(db, 'a-2', payload);
+    await on('stock', async (query) => {
+      await stock.sellHeld(query, 'a-1', payload);
+      await stock.freeHeld(query, 'a-2', payload);
     });
-    on('wallet', (db) => {
-      wallet.takeHeld(db, 'a-1', payload);
-      wallet.freeHeld(db, 'a-2', payload);
+    await on('wallet', async (query) => {
+      await wallet.takeHeld(query, 'a-1', payload);
+      await wallet.freeHeld(query, 'a-2', payload);
     });
     expect(broken()).toEqual([]);
   });
 
-  it('after an invoice order for more than there is, by a customer without money', () => {
+  it('after an invoice order for more than there is, by a customer without money', async () => {
     const poor = world.customers.find(({ openingCents }) => openingCents < 5_00);
     const soldOut = world.products.find(({ opening }) => opening === 0);
     expect(poor).toBeDefined();
@@ -122,9 +134,9 @@ describe('every fact holds', () => {
       lines: [{ sku: soldOut?.sku ?? '', quantity: 9 }],
       totalCents: 900_00,
     } as const;
-    on('orders', (db) => orders.acceptAtOnce(db, 'a-1', big));
-    on('stock', (db) => stock.deliver(db, 'a-1', big));
-    on('wallet', (db) => wallet.bill(db, 'a-1', big));
+    await on('orders', (query) => orders.acceptAtOnce(query, 'a-1', big));
+    await on('stock', (query) => stock.deliver(query, 'a-1', big));
+    await on('wallet', (query) => wallet.bill(query, 'a-1', big));
     expect(broken()).toEqual([]);
   });
 });
@@ -214,35 +226,35 @@ describe('the check finds', () => {
       ['nothing-held'],
     ],
     ['a payment under another number', 'wallet', `update entry set reference = 4711`, ['all-or-nothing']],
-  ])('%s', (_, service, sql, facts) => {
-    place('a-1');
-    on(service, (db) => db.exec(sql));
+  ])('%s', async (_, service, sql, facts) => {
+    await place('a-1');
+    tamper(service, sql);
     expect(broken([{ orderId: 'a-1', answer: 'placed' }])).toEqual(facts);
   });
 
-  it('a charge that ran twice, though every sum fits', () => {
-    place('a-1');
-    on('wallet', (db) => {
-      wallet.charge(db, 'a-1', payload);
-      wallet.refund(db, 'a-1', payload);
+  it('a charge that ran twice, though every sum fits', async () => {
+    await place('a-1');
+    await on('wallet', async (query) => {
+      await wallet.charge(query, 'a-1', payload);
+      await wallet.refund(query, 'a-1', payload);
     });
     expect(broken()).toEqual(['exactly-once']);
   });
 
-  it('an order that was created twice', () => {
-    place('a-1');
-    on('orders', (db) => orders.createOrder(db, 'a-1', payload));
+  it('an order that was created twice', async () => {
+    await place('a-1');
+    await on('orders', (query) => orders.createOrder(query, 'a-1', payload));
     expect(broken()).toContain('exactly-once');
   });
 
-  it('a customer who was told otherwise', () => {
-    place('a-1');
+  it('a customer who was told otherwise', async () => {
+    await place('a-1');
     expect(broken([{ orderId: 'a-1', answer: 'rejected' }])).toEqual(['as-told']);
     expect(broken([{ orderId: 'a-2', answer: 'placed' }])).toEqual(['as-told']);
   });
 
-  it('and names examples, a few of many', () => {
-    for (let n = 0; n < 9; n++) on('orders', (db) => orders.createOrder(db, `a-${n}`, payload));
+  it('and names examples, a few of many', async () => {
+    for (let n = 0; n < 9; n++) await on('orders', (query) => orders.createOrder(query, `a-${n}`, payload));
     const undecided = checkConservation(dir, []).facts.find(({ name }) => name === 'nothing-held');
     expect(undecided).toMatchObject({ violations: 9 });
     expect(undecided?.examples).toHaveLength(5);
@@ -251,8 +263,8 @@ describe('the check finds', () => {
 });
 
 describe('the check itself', () => {
-  it('cannot write', () => {
-    place('a-1');
+  it('cannot write', async () => {
+    await place('a-1');
     const before = checkConservation(dir, []);
     checkConservation(dir, [{ orderId: 'x', answer: 'placed' }]);
     expect(checkConservation(dir, [])).toEqual(before);

@@ -1,5 +1,6 @@
 /**
- * The conservation check: reads the services' own databases, after they stopped, and nothing else.
+ * The conservation check: reads the services' own databases, after they stopped, and nothing else. What is on a server was
+ * copied into a file before, row by row.
  *
  * Owns: what must hold once everything has settled, one query per fact; a row that comes back is a violation.
  * Does not own: whether everything has settled (the run waits for that), the coordinator's opinion (never asked).
@@ -12,7 +13,7 @@
  * - C6 What customers were told is so: an order reported as placed is accepted, a rejected one is not.
  */
 import { DatabaseSync } from 'node:sqlite';
-import { databaseFile } from './databases.ts';
+import { databaseFile } from './databases/database-file.ts';
 
 export interface CheckReport {
   readonly holds: boolean;

@@ -12,10 +12,12 @@ export interface ChildOptions {
   readonly untilReady: (child: ChildProcess) => Promise<void>;
   /** The child ended although nobody asked it to. */
   readonly onSurprise: (error: Error) => void;
+  /** Milliseconds it has to start. Default 15,000. */
+  readonly startMs?: number;
 }
 
-/** Milliseconds a child has to start, and to stop once it was asked to. */
-const startMs = 15_000;
+const startMsDefault = 15_000;
+/** Milliseconds a child has to stop once it was asked to. */
 const stopMs = 20_000;
 
 export class Child {
@@ -33,7 +35,7 @@ export class Child {
   }
 
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const { script, args, untilReady, name } = this.#options;
+    const { script, args, untilReady, name, startMs = startMsDefault } = this.#options;
     const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
     const file = fileURLToPath(new URL(`${script}${ending}`, import.meta.url));
     this.#expectsEnd = false;

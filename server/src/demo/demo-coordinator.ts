@@ -1,13 +1,13 @@
 /** The demo's coordinator: in this process, or as a `settle serve` of its own that can be killed. */
 import type { ChildProcess } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { defaultConfig } from '../config.ts';
 import { createLog } from '../log.ts';
 import { startServer } from '../server.ts';
 import { Child } from './child-process.ts';
+import { freePort } from './free-port.ts';
 
 export interface DemoCoordinator {
   readonly url: string;
@@ -80,30 +80,6 @@ function readyLine(child: ChildProcess, logFile: string): Promise<void> {
     createInterface({ input: child.stdout }).on('line', (line) => {
       appendFileSync(logFile, `${line}\n`);
       if (line.includes('"event":"ready"')) resolve();
-    });
-  });
-}
-
-const portsTried = 50;
-
-/** The port itself, or the next one that nobody listens on. */
-export async function freePort(first: number): Promise<number> {
-  const last = Math.min(first + portsTried, 65_535);
-  for (let port = first; port <= last; port++) {
-    const free = await tryPort(port);
-    if (free !== undefined) return free;
-  }
-  return (await tryPort(0)) ?? 0;
-}
-
-function tryPort(port: number): Promise<number | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(undefined));
-    server.listen(port, '127.0.0.1', () => {
-      const address = server.address();
-      const found = typeof address === 'object' && address !== null ? address.port : undefined;
-      server.close(() => resolve(found));
     });
   });
 }

@@ -1,7 +1,8 @@
 /** The three services as child processes. */
 import type { ChildProcess } from 'node:child_process';
 import { Child } from './child-process.ts';
-import { serviceNames, type ServiceName } from './databases.ts';
+import type { Place } from './databases/kinds.ts';
+import { byService, serviceNames, type ByService, type ServiceName } from './service-names.ts';
 import {
   settingsVariable,
   type Defect,
@@ -10,7 +11,7 @@ import {
 } from './services/settings.ts';
 
 export interface DemoServicesOptions {
-  readonly dir: string;
+  readonly databases: ByService<Place>;
   readonly seed: number;
   readonly faults: boolean;
   readonly coordinatorUrl: string;
@@ -21,7 +22,7 @@ export interface DemoServicesOptions {
 }
 
 export interface DemoServices {
-  readonly urls: Readonly<Record<ServiceName, string>>;
+  readonly urls: ByService<string>;
   /** SIGKILL, and start again at the same address. */
   killAndRestart(service: ServiceName): Promise<void>;
   stop(): Promise<void>;
@@ -40,7 +41,7 @@ export async function startServices(options: DemoServicesOptions): Promise<DemoS
   }
   const of = (name: ServiceName): Service => services[serviceNames.indexOf(name)] ?? missing(name);
   return {
-    urls: { orders: of('orders').url, stock: of('stock').url, wallet: of('wallet').url },
+    urls: byService((name) => of(name).url),
     async killAndRestart(name) {
       await of(name).kill();
       await of(name).start();
@@ -85,12 +86,12 @@ class Service {
   }
 
   #settings(): ServiceSettings {
-    const { dir, seed, faults, coordinatorUrl, callTimeoutMs, plant } = this.#options;
+    const { databases, seed, faults, coordinatorUrl, callTimeoutMs, plant } = this.#options;
     const defect = plant?.service === this.#name ? plant.defect : undefined;
     return {
       service: this.#name,
       port: this.#port,
-      dir,
+      database: databases[this.#name],
       seed,
       faults,
       coordinatorUrl,

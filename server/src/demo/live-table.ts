@@ -1,6 +1,6 @@
 /** The run as it goes: redrawn on a terminal, one line a second elsewhere. */
 import { faults } from './faults.ts';
-import { serviceNames } from './databases.ts';
+import { serviceNames } from './service-names.ts';
 import { demoPatterns } from './order-stream.ts';
 import { faultsOf, inFlight, restartsOf, settledOf, submittedOf, type Tally } from './tally.ts';
 
@@ -83,6 +83,7 @@ function line(progress: Progress, { seconds, perSecond }: Pace): string {
     `faults ${faultsOf(tally)}`,
     `restarts ${restartsOf(tally)}`,
     ...(tally.coordinatorKills > 0 ? [`coordinator kills ${tally.coordinatorKills}`] : []),
+    ...(tally.connectionsCut > 0 ? [`connections cut ${tally.connectionsCut}`] : []),
     progress.phase(),
   ].join(' | ');
 }
@@ -104,7 +105,7 @@ export function table(progress: Progress, { seconds, perSecond }: Pace): string 
     ...lines,
     '',
     `faults    ${injected}`,
-    `restarts  ${restarts}  coordinator ${tally.coordinatorKills}`,
+    `restarts  ${restarts}  coordinator ${tally.coordinatorKills}${tally.connectionsCut > 0 ? `  connections cut ${tally.connectionsCut}` : ''}`,
     `${bar(settledOf(tally), orders)}${seconds.toFixed(0)} s  ${perSecond.toFixed(0)} orders/s  ${progress.phase()}`,
   ].join('\n');
 }

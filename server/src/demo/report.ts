@@ -1,6 +1,8 @@
 /** What the demo says at its end, for people and as JSON. */
 import type { CheckReport } from './check.ts';
+import { databaseNames, type DatabaseKind } from './databases/kinds.ts';
 import { demoPatterns } from './order-stream.ts';
+import { serviceNames, type ByService } from './service-names.ts';
 import { faultsOf, restartsOf, settledOf, type Tally } from './tally.ts';
 
 export interface DemoReport {
@@ -15,7 +17,8 @@ export interface DemoReport {
   /** Orders that were acknowledged and that the coordinator no longer knows. */
   readonly lost: readonly string[];
   readonly check: CheckReport;
-  /** Where the databases are. */
+  readonly databases: ByService<DatabaseKind>;
+  /** Where the databases are, and copies of those on servers. */
   readonly dir: string;
 }
 
@@ -34,9 +37,9 @@ export function describeReport(report: DemoReport): string {
   ]);
   return [
     `${settledOf(tally)} orders in ${report.seconds.toFixed(1)} s (${report.ordersPerSecond.toFixed(0)}/s): ${sums.join('; ')}`,
-    `${faultsOf(tally)} faults injected, ${restartsOf(tally)} services killed, coordinator killed ${tally.coordinatorKills} times`,
+    `${faultsOf(tally)} faults injected, ${restartsOf(tally)} services killed, coordinator killed ${tally.coordinatorKills} times${tally.connectionsCut === 0 ? '' : `, ${tally.connectionsCut} database connections cut`}`,
     '',
-    'Checked in the databases of orders, stock and wallet:',
+    `Checked in the databases of ${list(serviceNames.map((service) => `${service} (${databaseNames[report.databases[service]]})`))}:`,
     ...facts,
     `${unsettled === 0 ? 'holds ' : 'BROKEN'}  everything has settled${unsettled === 0 ? '' : `: ${unsettled} have not`}`,
     `${lost.length === 0 ? 'holds ' : 'BROKEN'}  nothing acknowledged was lost${lost.length === 0 ? '' : `: ${lost.slice(0, 5).join(', ')}`}`,
@@ -48,6 +51,10 @@ export function describeReport(report: DemoReport): string {
       ? `OK: every order settled everywhere or nowhere (seed ${report.seed})`
       : `FAILED: see BROKEN above (seed ${report.seed}; the databases are in ${report.dir})`,
   ].join('\n');
+}
+
+function list(names: readonly string[]): string {
+  return `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
 }
 
 function money(cents: number): string {

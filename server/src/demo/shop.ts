@@ -11,7 +11,7 @@
 import { isSettleError } from 'settle/core';
 import { from, type Settle, type TransactionOutcome } from 'settle';
 import type { Told } from './check.ts';
-import type { ServiceName } from './databases.ts';
+import type { ServiceName } from './service-names.ts';
 import { orderAt, type Order } from './order-stream.ts';
 import type { Tally } from './tally.ts';
 import type { World } from './world.ts';

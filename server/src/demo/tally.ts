@@ -1,5 +1,5 @@
 /** What happened so far, as the live table and the report show it. */
-import { serviceNames, type ServiceName } from './databases.ts';
+import { serviceNames, type ServiceName } from './service-names.ts';
 import { faults, type Fault } from './faults.ts';
 import { demoPatterns, type DemoPattern } from './order-stream.ts';
 import type { ServiceMessage } from './services/settings.ts';
@@ -18,6 +18,8 @@ export interface Tally {
   readonly faults: Record<Fault, number>;
   readonly restarts: Record<ServiceName, number>;
   coordinatorKills: number;
+  /** Connections of services to their databases. */
+  connectionsCut: number;
 }
 
 const nothingYet: PatternTally = { submitted: 0, committed: 0, aborted: 0, neverBegan: 0, retries: 0 };
@@ -28,6 +30,7 @@ export function createTally(): Tally {
     faults: { refuse: 0, unavailable: 0, reset: 0, withhold: 0, duplicate: 0, late: 0 },
     restarts: { orders: 0, stock: 0, wallet: 0 },
     coordinatorKills: 0,
+    connectionsCut: 0,
   };
 }
 

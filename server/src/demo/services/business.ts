@@ -1,24 +1,24 @@
 /** Which route of which service does what, for each operation that may be asked of it. */
-import type { DatabaseSync } from 'node:sqlite';
 import type { Json } from 'settle/core';
-import type { ServiceName } from '../databases.ts';
+import type { SqlQuery } from '../databases/service-database.ts';
+import type { ByService } from '../service-names.ts';
 import type { OrderPayload } from './order-payload.ts';
 import * as orders from './orders.ts';
 import * as stock from './stock.ts';
 import * as wallet from './wallet.ts';
 
-/** Writes through the database it is given, in the transaction that is open there. Throws `Refused` to say no. */
-export type Work = (db: DatabaseSync, orderId: string, order: OrderPayload) => Json | void;
+/** Writes through the query it is given, in the transaction that is open there. Throws `Refused` to say no. */
+export type Work = (query: SqlQuery, orderId: string, order: OrderPayload) => Promise<Json | void>;
 
 export type WorkOp = 'action' | 'compensate' | 'try' | 'confirm' | 'cancel';
 
 export type RouteWork = Readonly<Partial<Record<WorkOp, Work>>>;
 
-export const business: Readonly<Record<ServiceName, Readonly<Record<string, RouteWork>>>> = {
+export const business: ByService<Readonly<Record<string, RouteWork>>> = {
   orders: {
     '/saga/create': { action: orders.createOrder, compensate: orders.cancelOrder },
     '/saga/accept': { action: orders.acceptOrder },
-    '/tcc': { try: tryOrder, confirm: orders.acceptOrder, cancel: orders.cancelOrder },
+    '/tcc': { try: orders.createOrder, confirm: orders.acceptOrder, cancel: orders.cancelOrder },
   },
   stock: {
     '/saga': { action: stock.reserve, compensate: stock.release },
@@ -35,8 +35,4 @@ export const business: Readonly<Record<ServiceName, Readonly<Record<string, Rout
 /** Where nothing may say no: after the pivot, and in messages. */
 export function mayRefuse(path: string): boolean {
   return path !== '/saga/accept' && path !== '/message';
-}
-
-function tryOrder(db: DatabaseSync, orderId: string, order: OrderPayload): Json {
-  return { ...orders.createOrder(db, orderId, order) };
 }

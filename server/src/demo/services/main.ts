@@ -1,6 +1,7 @@
 /** One demo service as a process: its own database and barrier, reached over HTTP only. Started by the demo. */
-import type { DatabaseSync } from 'node:sqlite';
+import { randomUUID } from 'node:crypto';
 import { connect } from 'settle';
+import { parseBranchName } from 'settle/core';
 import {
   handler,
   Refused,
@@ -8,8 +9,7 @@ import {
   type HandlerResponse,
   type ParticipantCall,
 } from 'settle/participant';
-import { sqliteBarrier } from 'settle/participant/sqlite';
-import { databaseFile, openDatabase } from '../databases.ts';
+import { openDatabase, type SqlQuery } from '../databases/service-database.ts';
 import { refuses, type Fault } from '../faults.ts';
 import { business, mayRefuse, type Work, type WorkOp } from './business.ts';
 import { faultyServer } from './faulty-server.ts';
@@ -21,12 +21,15 @@ import type { DemoPattern } from '../order-stream.ts';
 // Written by the demo itself, in the same release.
 const settings = JSON.parse(process.env[settingsVariable] ?? '{}') as ServiceSettings;
 const { service, seed, defect } = settings;
-const db = openDatabase(databaseFile(settings.dir, service));
-const barrier = sqliteBarrier(db);
-barrier.migrate();
+const database = await openDatabase(settings.database);
+await database.migrate();
+const { barrier } = database;
 
 let faultCounts: Partial<Record<Fault, number>> = {};
 let retryCounts: Partial<Record<DemoPattern, number>> = {};
+
+/** Also those whose answer nobody waits for any more. */
+const underWay = new Set<Promise<HandlerResponse>>();
 
 type Answer = (request: HandlerRequest) => Promise<HandlerResponse>;
 
@@ -49,7 +52,10 @@ const server = faultyServer({
   ...settings,
   answer: (request) => {
     const route = routes.get(request.path);
-    return route === undefined ? Promise.resolve({ status: 404, headers: {}, body: '' }) : route(request);
+    if (route === undefined) return Promise.resolve({ status: 404, headers: {}, body: '' });
+    const answered = route(request);
+    underWay.add(answered);
+    return answered.finally(() => underWay.delete(answered));
   },
   onFault: count,
 });
@@ -63,7 +69,7 @@ process.on('disconnect', () => process.exit(1));
 
 /** The business, in the barrier's transaction; what the seed refuses is refused there, so that the refusal is kept. */
 function guarded(path: string, op: string, work: Work) {
-  const effect = (on: DatabaseSync, call: ParticipantCall) => {
+  const effect = (query: SqlQuery, call: ParticipantCall) => {
     const question = {
       seed,
       service,
@@ -76,9 +82,15 @@ function guarded(path: string, op: string, work: Work) {
       count('refuse');
       throw new Refused(`${service} does not want this one`);
     }
-    return work(on, call.gid, parseOrder(call.payload));
+    return work(query, call.gid, parseOrder(call.payload));
   };
-  if (defect === 'skip-barrier') return (call: ParticipantCall) => effect(db, call);
+  if (defect === 'skip-barrier') {
+    // In a transaction all the same, under a name that no other call has.
+    return (call: ParticipantCall) =>
+      barrier.run({ ...call, op: 'action', branch: parseBranchName(randomUUID()) }, (query) =>
+        effect(query, call),
+      );
+  }
   if (defect === 'drop-undo' && isUndo(op))
     return (call: ParticipantCall) => barrier.run(call, () => undefined);
   return (call: ParticipantCall) => barrier.run(call, effect);
@@ -124,9 +136,8 @@ async function stop(): Promise<void> {
   clearInterval(counting);
   await server.close();
   await coordinator.close();
-  // Whatever is still in the barrier's queue ends before the next question it is asked.
-  await barrier.prune({ olderThanMs: Number.MAX_SAFE_INTEGER, limit: 1 });
+  await Promise.allSettled(underWay);
   tellCounts();
-  db.close();
+  await database.close();
   process.exit(0);
 }

@@ -2,17 +2,16 @@
  * Invoice orders: the orders service as the producer of a two-phase message. It accepts the order in its own database
  * and tells stock and wallet if and only if that committed.
  */
-import type { DatabaseSync } from 'node:sqlite';
 import type { LocalTransactions, Settle } from 'settle';
 import type { Json } from 'settle/core';
-import type { HandlerRequest, HandlerResponse } from 'settle/participant';
-import type { SqliteBarrier } from 'settle/participant/sqlite';
+import type { Guard, HandlerRequest, HandlerResponse } from 'settle/participant';
+import type { SqlQuery } from '../databases/service-database.ts';
 import { messageOf } from '../../message-of.ts';
 import { parseOrder } from './order-payload.ts';
 import { acceptAtOnce } from './orders.ts';
 
 export interface InvoicingOptions {
-  readonly barrier: SqliteBarrier<DatabaseSync>;
+  readonly barrier: Guard<SqlQuery>;
   readonly coordinator: Settle;
   readonly ownUrl: () => string;
 }
@@ -30,7 +29,7 @@ export function invoicing(options: InvoicingOptions): (request: HandlerRequest) 
         .to('wallet', { deliver: `${walletUrl}/message`, payload: order })
         .withLocalTransaction(
           mortal(options.barrier, dies),
-          (db) => ({ ...acceptAtOnce(db, gid, parseOrder(order)) }),
+          (query) => acceptAtOnce(query, gid, parseOrder(order)),
           { gid },
         );
       return { status: 200, headers: {}, body: '' };
@@ -43,7 +42,7 @@ export function invoicing(options: InvoicingOptions): (request: HandlerRequest) 
 type Dies = 'never' | 'before-commit' | 'after-commit';
 
 /** Local transactions of a producer that goes away at the worst moment: nothing more comes from it for this message. */
-function mortal(barrier: SqliteBarrier<DatabaseSync>, dies: Dies): LocalTransactions<DatabaseSync> {
+function mortal(barrier: Guard<SqlQuery>, dies: Dies): LocalTransactions<SqlQuery> {
   if (dies === 'never') return barrier;
   return {
     async prepare(gid, work) {

@@ -1,11 +1,12 @@
 /** What the demo tells a service process, and what the process tells back. */
 import type { Fault } from '../faults.ts';
-import type { ServiceName } from '../databases.ts';
+import type { Place } from '../databases/kinds.ts';
+import type { ServiceName } from '../service-names.ts';
 import type { DemoPattern } from '../order-stream.ts';
 
 export interface ServiceSettings {
   readonly service: ServiceName;
-  readonly dir: string;
+  readonly database: Place;
   /** 0 at the first start; then the one it had, so that its URL stays. */
   readonly port: number;
   readonly seed: number;

@@ -1,77 +1,90 @@
 /** The stock service's business, in its own database. */
-import type { DatabaseSync } from 'node:sqlite';
 import { Refused } from 'settle/participant';
+import type { SqlQuery } from '../databases/service-database.ts';
+import type { OrderLine } from '../order-stream.ts';
 import type { OrderPayload } from './order-payload.ts';
 
 /** Saga: the goods are sold at once. */
-export function reserve(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  take(
-    db,
+export async function reserve(query: SqlQuery, orderId: string, order: OrderPayload): Promise<void> {
+  await take(
+    query,
     order,
-    'update product set available = available - $n, sold = sold + $n where sku = $sku and available >= $n',
+    'update product set available = available - ?, sold = sold + ? where sku = ? and available >= ?',
   );
-  move(db, orderId, order, (quantity) => ({ sold: quantity, held: 0 }));
+  await move(query, orderId, order, (quantity) => ({ sold: quantity, held: 0 }));
 }
 
 /** Saga: the undo of {@link reserve}. */
-export function release(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update product set available = available + $n, sold = sold - $n where sku = $sku');
-  move(db, orderId, order, (quantity) => ({ sold: -quantity, held: 0 }));
+export async function release(query: SqlQuery, orderId: string, order: OrderPayload): Promise<void> {
+  await update(query, order, 'update product set available = available + ?, sold = sold - ? where sku = ?');
+  await move(query, orderId, order, (quantity) => ({ sold: -quantity, held: 0 }));
 }
 
 /** TCC: the goods are put aside. */
-export function hold(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  take(
-    db,
+export async function hold(query: SqlQuery, orderId: string, order: OrderPayload): Promise<void> {
+  await take(
+    query,
     order,
-    'update product set available = available - $n, held = held + $n where sku = $sku and available >= $n',
+    'update product set available = available - ?, held = held + ? where sku = ? and available >= ?',
   );
-  move(db, orderId, order, (quantity) => ({ sold: 0, held: quantity }));
+  await move(query, orderId, order, (quantity) => ({ sold: 0, held: quantity }));
 }
 
-export function sellHeld(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update product set held = held - $n, sold = sold + $n where sku = $sku');
-  move(db, orderId, order, (quantity) => ({ sold: quantity, held: -quantity }));
+export async function sellHeld(query: SqlQuery, orderId: string, order: OrderPayload): Promise<void> {
+  await update(query, order, 'update product set held = held - ?, sold = sold + ? where sku = ?');
+  await move(query, orderId, order, (quantity) => ({ sold: quantity, held: -quantity }));
 }
 
-export function freeHeld(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(db, order, 'update product set held = held - $n, available = available + $n where sku = $sku');
-  move(db, orderId, order, (quantity) => ({ sold: 0, held: -quantity }));
+export async function freeHeld(query: SqlQuery, orderId: string, order: OrderPayload): Promise<void> {
+  await update(query, order, 'update product set held = held - ?, available = available + ? where sku = ?');
+  await move(query, orderId, order, (quantity) => ({ sold: 0, held: -quantity }));
 }
 
 /** Message: cannot be refused, so what is missing is ordered from the supplier. */
-export function deliver(db: DatabaseSync, orderId: string, order: OrderPayload): void {
-  update(
-    db,
-    order,
-    `update product set available = max(available - $n, 0), sold = sold + $n,
-       backordered = backordered + max($n - available, 0) where sku = $sku`,
-  );
-  move(db, orderId, order, (quantity) => ({ sold: quantity, held: 0 }));
+export async function deliver(query: SqlQuery, orderId: string, order: OrderPayload): Promise<void> {
+  for (const { sku, quantity } of inOneOrder(order)) {
+    await query(
+      // What is available changes last: MariaDB reads columns as the assignments before have left them.
+      `update product set sold = sold + ?,
+         backordered = backordered + case when available < ? then ? - available else 0 end,
+         available = case when available < ? then 0 else available - ? end
+       where sku = ?`,
+      [quantity, quantity, quantity, quantity, quantity, sku],
+    );
+  }
+  await move(query, orderId, order, (quantity) => ({ sold: quantity, held: 0 }));
 }
 
-function take(db: DatabaseSync, order: OrderPayload, sql: string): void {
-  const statement = db.prepare(sql);
-  for (const { sku, quantity } of order.lines) {
+async function take(query: SqlQuery, order: OrderPayload, sql: string): Promise<void> {
+  for (const { sku, quantity } of inOneOrder(order)) {
+    const { affected } = await query(sql, [quantity, quantity, sku, quantity]);
     // Lines taken before it are given back by the barrier, which rolls back what a refused call did.
-    if (statement.run({ n: quantity, sku }).changes === 0) throw new Refused(`${sku} is out of stock`);
+    if (affected === 0) throw new Refused(`${sku} is out of stock`);
   }
 }
 
-function update(db: DatabaseSync, order: OrderPayload, sql: string): void {
-  const statement = db.prepare(sql);
-  for (const { sku, quantity } of order.lines) statement.run({ n: quantity, sku });
+async function update(query: SqlQuery, order: OrderPayload, sql: string): Promise<void> {
+  for (const { sku, quantity } of inOneOrder(order)) await query(sql, [quantity, quantity, sku]);
 }
 
-function move(
-  db: DatabaseSync,
+/** Two orders for the same products would otherwise each wait for what the other one has locked. */
+function inOneOrder({ lines }: OrderPayload): readonly OrderLine[] {
+  return lines.toSorted((a, b) => (a.sku < b.sku ? -1 : 1));
+}
+
+async function move(
+  query: SqlQuery,
   orderId: string,
-  order: OrderPayload,
+  { lines }: OrderPayload,
   change: (quantity: number) => { readonly sold: number; readonly held: number },
-): void {
-  const statement = db.prepare('insert into movement (order_id, sku, sold, held) values (?, ?, ?, ?)');
-  for (const { sku, quantity } of order.lines) {
+): Promise<void> {
+  for (const { sku, quantity } of lines) {
     const { sold, held } = change(quantity);
-    statement.run(orderId, sku, sold, held);
+    await query('insert into movement (order_id, sku, sold, held) values (?, ?, ?, ?)', [
+      orderId,
+      sku,
+      sold,
+      held,
+    ]);
   }
 }
