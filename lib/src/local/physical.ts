@@ -27,6 +27,8 @@ export const cancelGraceMs = 5_000;
 /** Milliseconds after which a statement is cancelled again: a server that hears of it too early ends nothing. */
 export const cancelAgainMs = 250;
 export const commitTimeoutMs = 30_000;
+/** Milliseconds a ROLLBACK, or the release of a savepoint, may take to be answered, before the connection is given up. */
+export const rollbackTimeoutMs = 30_000;
 
 /** A database, with those who hold its connections. */
 export interface Source<Client> {
@@ -120,6 +122,8 @@ export class PhysicalTransaction {
           at.isOpen = true;
         }
       }
+      // Whoever waits for the end of the statement does not want it begun.
+      if (this.#whenQuiet !== undefined) throw endedEarly(this.label, 'its statement was sent');
       if (text !== undefined && leavesSessionState(text)) this.#mayBeReused = false;
       const result = await statement(connection);
       this.#checkAfter();
@@ -158,7 +162,7 @@ export class PhysicalTransaction {
   /** Gives up the savepoint's name; what happened in it is part of its parent. Throws when the server refuses. */
   async release(level: Level): Promise<void> {
     if (level.savepoint === undefined || this.#connection === undefined) return;
-    await this.#connection.execute(`release savepoint ${level.savepoint}`);
+    await this.#answered(this.#connection, `release savepoint ${level.savepoint}`);
   }
 
   /** Whether the server refuses everything in the level but its rollback. Where it does not say so, a failure says it. */
@@ -175,8 +179,8 @@ export class PhysicalTransaction {
   async rollbackTo(level: Level): Promise<void> {
     if (level.savepoint === undefined || this.#connection === undefined || this.#fault !== undefined) return;
     try {
-      await this.#connection.execute(`rollback to savepoint ${level.savepoint}`);
-      await this.#connection.execute(`release savepoint ${level.savepoint}`);
+      await this.#answered(this.#connection, `rollback to savepoint ${level.savepoint}`);
+      await this.#answered(this.#connection, `release savepoint ${level.savepoint}`);
     } catch (error) {
       this.#fault ??= aborted(this.label, 'its savepoint could not be rolled back', error);
     }
@@ -227,13 +231,13 @@ export class PhysicalTransaction {
     const connection = this.#connection;
     if (connection === undefined) {
       // One that is waited for still goes back as soon as it comes.
-      this.#fault ??= endedEarly(this.label);
+      this.#fault ??= endedEarly(this.label, 'it had a connection');
       return;
     }
     if (!this.#isBegun) return await this.#giveBack(this.#fault === undefined ? 'reuse' : 'discard');
     if (this.#fault?.code === 'connection_lost') return await this.#giveBack('discard');
     try {
-      await connection.execute('rollback');
+      await this.#answered(connection, 'rollback');
     } catch {
       // What is not committed is rolled back with its connection.
       return await this.#giveBack('discard');
@@ -249,15 +253,14 @@ export class PhysicalTransaction {
     if (this.#running === undefined || !whose(this.#running)) return;
     if (this.#connection === undefined) {
       // It waits for one.
-      this.#fault ??= endedEarly(this.label);
+      this.#fault ??= endedEarly(this.label, 'it had a connection');
       return;
     }
     const quiet = new Promise<void>((resolve) => void (this.#whenQuiet ??= []).push(resolve));
     const { timers } = this.#source;
     let again: Timer | undefined;
     const cancel = (): void => {
-      // Whether it was heard shows in the statement.
-      this.#connection?.cancel?.().catch(() => {});
+      void this.#cancel();
       again = timers.set(cancelAgainMs, cancel);
     };
     cancel();
@@ -272,10 +275,36 @@ export class PhysicalTransaction {
     }
   }
 
+  async #cancel(): Promise<void> {
+    try {
+      await this.#connection?.cancel?.();
+    } catch {
+      // Whether it was heard shows in the statement.
+    }
+  }
+
+  /** Runs a statement that no server takes long for. Without an answer in time, the connection is given up. */
+  async #answered(connection: Connection, sql: string): Promise<void> {
+    const answer = connection.execute(sql);
+    if (!isPromiseLike(answer)) return;
+    const late = (): SettleError => {
+      const error = aborted(this.label, `no answer to ${sql} within ${rollbackTimeoutMs} ms`, undefined);
+      this.#fault ??= error;
+      void this.#giveBack('discard');
+      return error;
+    };
+    await inTime(answer, rollbackTimeoutMs, this.#source.timers, late);
+  }
+
   /** From the outermost level that is not open yet. A parent's turn is held by its child, so nobody else opens it. */
   #toOpen(level: Level): readonly Level[] {
     if (level.isOpen) return [];
     return level.parent === undefined ? [level] : [...this.#toOpen(level.parent), level];
+  }
+
+  /** Whether the transaction itself is open, whatever the level in it. */
+  #isOpen({ isOpen, parent }: Level): boolean {
+    return isOpen || (parent !== undefined && this.#isOpen(parent));
   }
 
   #messagesToOpen(level: Level): readonly string[] {
@@ -316,6 +345,11 @@ export class PhysicalTransaction {
     if (error === this.#fault) return error;
     const { kind, endsTransaction } = this.#source.driver.dialect.failureOf(error);
     this.#source.failed?.(kind);
+    if (!this.#isBegun) {
+      // There was no connection to be lost.
+      this.#fault ??= aborted(this.label, messageOf(error), error);
+      return error;
+    }
     if (kind === 'connection-lost') {
       this.#fault ??= new SettleError('connection_lost', `${this.label}: ${messageOf(error)}`, {
         cause: error,
@@ -323,14 +357,20 @@ export class PhysicalTransaction {
       });
       return this.#fault;
     }
-    const isGone = this.#isBegun && this.#connection?.status?.() === 'none';
+    if (!this.#isOpen(level)) {
+      // Half of a BEGIN may hold for the next transaction, as the isolation of MySQL does.
+      this.#mayBeReused = false;
+      this.#fault ??= aborted(this.label, messageOf(error), error);
+      return error;
+    }
+    const isGone = this.#connection?.status?.() === 'none';
     if (isGone && !endsTransaction && this.#source.driver.dialect.commitsBefore(error)) {
       this.#fault ??= implicitCommit(this.label, error);
       return this.#fault;
     }
     // An error, and no transaction any more: the server rolled back all of it.
     if (endsTransaction || isGone) this.#fault ??= aborted(this.label, messageOf(error), error);
-    // Without its BEGIN, or the savepoint, nothing after it would be where it belongs.
+    // Without its savepoint, nothing after it would be where it belongs.
     if (!level.isOpen) this.#fault ??= aborted(this.label, messageOf(error), error);
     return error;
   }
@@ -366,8 +406,8 @@ export class PhysicalTransaction {
 
 const serverRolledBack = new Error('the server answered ROLLBACK to COMMIT');
 
-function endedEarly(label: string): SettleError {
-  return new SettleError('scope_ended', `${label} was ended before it had a connection`, {
+function endedEarly(label: string, what: string): SettleError {
+  return new SettleError('scope_ended', `${label} was ended before ${what}`, {
     next: 'Await everything inside the function of the scope',
   });
 }

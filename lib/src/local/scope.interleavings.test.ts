@@ -7,8 +7,9 @@ import {
 import { outcomeOf, thrownBy, turn } from '../../../test/local/world.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { SettleError } from '../util/errors.ts';
+import { mysqlDialect } from './dialect.ts';
 import { createTransactions } from './manager.ts';
-import { cancelGraceMs, commitTimeoutMs } from './physical.ts';
+import { cancelGraceMs, commitTimeoutMs, rollbackTimeoutMs } from './physical.ts';
 import type { Transactions, TransactionsOptions } from './transactions.ts';
 
 interface World {
@@ -67,6 +68,47 @@ describe('a signal that aborts', () => {
     acquire.go();
     await turn();
     expect(database.log).toEqual(['1 release reuse']);
+  });
+
+  test('during BEGIN: the statement that waited for it is not sent', async () => {
+    const { tx, database } = world();
+    const begin = database.stop('begin');
+    database.stopAll('cancel');
+    const abort = new AbortController();
+    const run = tx.run((t) => t.client.query('insert'), { signal: abort.signal });
+    await begin.reached;
+    abort.abort();
+    begin.go();
+    expect(await outcomeOf(run)).toBe('transaction_cancelled');
+    expect(database.log).toEqual(['1 begin', '1 cancel', '1 rollback', '1 release reuse']);
+  });
+
+  test('during SAVEPOINT: the statement that waited for it is not sent, and the rest goes on', async () => {
+    const { tx, database } = world();
+    const savepoint = database.stop('savepoint settle_1');
+    database.stopAll('cancel');
+    const abort = new AbortController();
+    const run = tx.run(async (t) => {
+      await t.client.query('first');
+      const nested = tx.run((n) => n.client.query('inner'), { propagation: 'nested', signal: abort.signal });
+      expect(await outcomeOf(nested)).toBe('transaction_cancelled');
+      await t.client.query('second');
+    });
+    await savepoint.reached;
+    abort.abort();
+    savepoint.go();
+    await run;
+    expect(database.log).toEqual([
+      '1 begin',
+      '1 first',
+      '1 savepoint settle_1',
+      '1 cancel',
+      '1 rollback to savepoint settle_1',
+      '1 release savepoint settle_1',
+      '1 second',
+      '1 commit',
+      '1 release reuse',
+    ]);
   });
 
   test('during a statement: it is cancelled on the server, then everything is rolled back', async () => {
@@ -239,6 +281,43 @@ describe('a transaction that fails', () => {
     expect(await thrown).toBe(failure);
   });
 
+  test('gives its connection up when the ROLLBACK is not answered', async () => {
+    const { tx, database, clock } = world();
+    const rollback = database.stop('rollback');
+    const run = tx.run(async (t) => {
+      await t.client.query('insert');
+      throw failure;
+    });
+    const thrown = thrownBy(run);
+    await rollback.reached;
+    await clock.advance(rollbackTimeoutMs);
+    expect(await thrown).toBe(failure);
+    expect(database.log.at(-1)).toBe('1 release discard');
+    rollback.go();
+  });
+
+  test('ends in time when RELEASE of a savepoint is not answered', async () => {
+    const { tx, database, clock } = world();
+    database.stop('release savepoint settle_1');
+    const run = tx.run(() => tx.run((n) => n.client.query('inner'), { propagation: 'nested' }));
+    const outcome = outcomeOf(run);
+    await clock.advance(60_000 + cancelGraceMs + rollbackTimeoutMs);
+    expect(await Promise.race([outcome, turn().then(() => 'still waits')])).not.toBe('still waits');
+    expect(database.log.at(-1)).toBe('1 release discard');
+  });
+
+  test('in the middle of its BEGIN gives the connection up: half of it may hold for the next transaction', async () => {
+    const { tx, database } = world({ dialect: mysqlDialect });
+    database.fail('start transaction', Object.assign(new Error('interrupted'), { errno: 1317 }));
+    await outcomeOf(tx.run((t) => t.client.query('insert'), { isolation: 'read-uncommitted' }));
+    expect(database.log).toEqual([
+      '1 set transaction isolation level read uncommitted',
+      '1 start transaction',
+      '1 rollback',
+      '1 release discard',
+    ]);
+  });
+
   test('says what failed when its function throws nothing but undefined', async () => {
     const { tx, database } = world();
     const run = tx.run(async (t) => {
@@ -324,6 +403,30 @@ describe('a handle that is ended by hand', () => {
 });
 
 describe('what the driver does wrong', () => {
+  test('a cancel() that throws does not keep the transaction from being rolled back', async () => {
+    const { tx, database } = world();
+    const insert = database.stop('insert');
+    const { driver } = database;
+    const broken = createTransactions({
+      ...driver,
+      acquire: async (need) => {
+        const connection = await driver.acquire(need);
+        connection.cancel = () => {
+          insert.go();
+          throw new Error('cannot cancel');
+        };
+        return connection;
+      },
+    });
+    const abort = new AbortController();
+    const run = broken.run((t) => t.client.query('insert'), { signal: abort.signal });
+    await insert.reached;
+    abort.abort();
+    expect(await outcomeOf(run)).toBe('transaction_cancelled');
+    expect(database.log.slice(2)).toEqual(['1 rollback', '1 release reuse']);
+    expect(tx.describe()).toBe('');
+  });
+
   test('a release() that throws is told of, and changes no outcome', async () => {
     const { tx, database, warnings } = world();
     database.fail('release', new Error('the pool is ended'));
@@ -341,6 +444,12 @@ describe('what the driver does wrong', () => {
       },
     });
     expect(await outcomeOf(broken.run((t) => t.client.query('insert')))).toBe('database_unreachable');
+  });
+
+  test('an acquire() that fails for want of a network is database_unreachable', async () => {
+    const { tx, database } = world();
+    database.fail('acquire', Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
+    expect(await outcomeOf(tx.run((t) => t.client.query('insert')))).toBe('database_unreachable');
   });
 });
 
