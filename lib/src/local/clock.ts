@@ -9,7 +9,7 @@ export interface Clock {
 }
 
 /** Longer is taken for never: timers of Node fire at once beyond it. */
-const timerMsMax = 2 ** 31 - 1;
+export const timerMsMax = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => performance.now(),

@@ -41,9 +41,10 @@ export class Hooks {
 
   /** Takes over those of a savepoint that was released. */
   adopt(released: Hooks): void {
-    for (const hook of released.#before ?? []) this.beforeCommit(hook);
-    for (const { on, hook } of released.#after ?? []) this.after(on, hook);
-    for (const hook of released.#token ?? []) this.token(hook);
+    // Without the limit, which they were held to before: what is released cannot be refused any more.
+    this.#before = joined(this.#before, released.#before);
+    this.#after = joined(this.#after, released.#after);
+    this.#token = joined(this.#token, released.#token);
   }
 
   /** Each in its order, and those that they register. The first that throws ends it: a veto. */
@@ -84,6 +85,13 @@ export class Hooks {
   get hasAfter(): boolean {
     return this.#after !== undefined || this.wantsToken;
   }
+}
+
+/** In the list of its own, which may be run through right now. */
+function joined<T>(own: T[] | undefined, further: T[] | undefined): T[] | undefined {
+  if (own === undefined || further === undefined) return own ?? further;
+  for (const hook of further) own.push(hook);
+  return own;
 }
 
 function refuseMore(count: number): void {

@@ -2,8 +2,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { messageOf, SettleError } from '../util/errors.ts';
 import { LinkedSet } from '../util/linked-set.ts';
+import { onAbort } from '../util/on-abort.ts';
 import { ambientClient } from './ambient-client.ts';
-import { systemClock } from './clock.ts';
+import { systemClock, timerMsMax } from './clock.ts';
 import { Connections, Holder } from './connections.ts';
 import type { BeginOptions, Dialect } from './dialect.ts';
 import type { Driver } from './driver.ts';
@@ -193,8 +194,14 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
 
   warn(warning: SettleError): void {
     const { onWarning } = this.#options;
-    if (onWarning === undefined) process.emitWarning(warning);
-    else onWarning(warning);
+    try {
+      if (onWarning !== undefined) return onWarning(warning);
+    } catch (cause) {
+      // Who listens badly must not change how transactions end.
+      const what = `onWarning failed: ${messageOf(cause)}`;
+      process.emitWarning(new SettleError('internal', what, { cause, next: 'Catch what can fail in it' }));
+    }
+    process.emitWarning(warning);
   }
 
   #run<T>(
@@ -278,9 +285,27 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       } catch (error) {
         const pauseMs = pauseBeforeRetryMs(error, attempt, retry, this.#primary.driver.dialect, random);
         if (pauseMs === undefined || options.signal?.aborted === true) throw error;
-        await new Promise<void>((resolve) => void this.timers.set(Math.ceil(pauseMs), resolve));
+        await this.#pause(Math.ceil(pauseMs), options.signal);
       }
     }
+  }
+
+  /** Keeps the process alive: somebody waits for the transaction, and nothing else may be under way. */
+  async #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const alive = setInterval(() => {}, timerMsMax);
+    await new Promise<void>((resolve) => {
+      const timer = this.timers.set(ms, () => {
+        forget?.();
+        resolve();
+      });
+      const forget =
+        signal &&
+        onAbort(signal, () => {
+          this.timers.forget(timer);
+          resolve();
+        });
+    });
+    clearInterval(alive);
   }
 
   async #runIn<T>(
@@ -293,7 +318,8 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       if (mustWait(scope)) await this.#enter(scope);
       result = await scope.outcomeOf(() => this.#frames.run(scope, awaited, work, scope));
     } catch (error) {
-      if (scope.hasEnded || options.rollbackOn?.(error) !== false) throw await scope.failWith(error);
+      const failure = scope.hasEnded ? { error } : whyRollBack(error, options.rollbackOn);
+      if (failure !== undefined) throw await scope.failWith(failure.error);
       await scope.complete();
       throw error;
     }
@@ -304,7 +330,8 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   async #enter(scope: TransactionScope<Client>): Promise<void> {
     try {
       if (scope.role === 'nested') await scope.enter();
-      if (scope.role === 'owner' && scope.driver.answers === 'at-once') await scope.physical.connect();
+      if (scope.role === 'owner' && scope.driver.answers === 'at-once')
+        await scope.outcomeOf(() => scope.physical.connect());
     } catch (error) {
       throw await scope.failWith(error);
     }
@@ -356,9 +383,9 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     const { isolation = defaults.isolation, readOnly = false, signal, onToken } = options;
     const { timeoutMs = defaults.timeoutMs ?? timeoutMsDefault } = options;
     const { acquireTimeoutMs = defaults.acquireTimeoutMs ?? acquireTimeoutMsDefault } = options;
-    const isTimed = (options.timeoutMs ?? defaults.timeoutMs ?? Infinity) !== Infinity;
     // Only for when we cannot end it any more: ours comes first, and says what it is.
-    const serverTimeoutMs = isTimed ? Math.ceil(timeoutMs) + cancelGraceMs : undefined;
+    const graceMs = Math.ceil(options.timeoutMs ?? defaults.timeoutMs ?? Infinity) + cancelGraceMs;
+    const serverTimeoutMs = graceMs <= timerMsMax ? graceMs : undefined;
     const holder = new Holder(label, readOnly, transactionsAround(parent));
     const begin: BeginOptions = { isolation, readOnly, serverTimeoutMs };
     const physical = new PhysicalTransaction({ source, holder, acquireTimeoutMs, begin });
@@ -402,6 +429,15 @@ function awaited<S, T>(work: (scope: S) => T | PromiseLike<T>, scope: S): Promis
 }
 
 const warnAfterMsDefault = 30_000;
+
+/** Why the error rolls back; undefined when it does not. */
+function whyRollBack(error: unknown, rollbackOn: ScopeOptions['rollbackOn']): { error: unknown } | undefined {
+  try {
+    return rollbackOn?.(error) === false ? undefined : { error };
+  } catch (own) {
+    return { error: new AggregateError([error, own], `rollbackOn failed: ${messageOf(own)}`) };
+  }
+}
 
 /** For its turn, or for a connection: a driver that answers at once cannot wait for one later. */
 function mustWait<Client>({ role, driver }: TransactionScope<Client>): boolean {

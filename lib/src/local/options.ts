@@ -1,4 +1,5 @@
 import { SettleError } from '../util/errors.ts';
+import { timerMsMax } from './clock.ts';
 import type { Isolation } from './dialect.ts';
 import { propagations, type Propagation } from './propagation.ts';
 import type { ReadToken } from './read-token.ts';
@@ -75,6 +76,8 @@ export function checkOptions(options: ScopeOptions): void {
     }
     checkMs('retry.baseMs', baseMs);
     checkMs('retry.maxMs', maxMs);
+    if (maxMs !== undefined && maxMs > timerMsMax)
+      throw invalid(`retry.maxMs is ${maxMs}, and no pause can be longer than ${timerMsMax}`);
   }
 }
 

@@ -193,6 +193,25 @@ describe('a signal that aborts', () => {
     expect(await run).toBe('insert');
   });
 
+  test('while it waits for its turn: it ends at once, and its turn goes to the next', async () => {
+    const { tx, database } = world();
+    const slow = database.stop('slow');
+    const abort = new AbortController();
+    const run = tx.run(async () => {
+      const first = tx.run((n) => n.client.query('slow'), { propagation: 'nested' });
+      const second = tx.run((n) => n.client.query('never'), { propagation: 'nested', signal: abort.signal });
+      const third = tx.run((n) => n.client.query('third'), { propagation: 'nested' });
+      await slow.reached;
+      abort.abort();
+      expect(await outcomeOf(second)).toBe('transaction_cancelled');
+      slow.go();
+      await Promise.all([first, third]);
+    });
+    await run;
+    expect(database.log).toContain('1 third');
+    expect(database.log).not.toContain('1 never');
+  });
+
   test('while it waits for what it did not await: that is cancelled', async () => {
     const { tx, database } = world();
     const insert = database.stop('insert');
@@ -234,6 +253,27 @@ describe('a signal that aborts', () => {
       { signal: abort.signal },
     );
     expect([await outcomeOf(run), told]).toEqual(['returns undefined', ['committed']]);
+  });
+
+  test('between two attempts: there is no further one, and nobody waits for the pause', async () => {
+    const { tx, database, clock } = world({ random: () => 1 });
+    const abort = new AbortController();
+    let attempts = 0;
+    const run = tx.run(
+      async (t) => {
+        attempts++;
+        database.fail('insert', Object.assign(new Error('try again'), { code: '40001' }));
+        await t.client.query('insert');
+      },
+      { signal: abort.signal, retry: { attemptsMax: 3, baseMs: 1_000 } },
+    );
+    const outcome = outcomeOf(run);
+    await turn();
+    expect(attempts).toBe(1);
+    abort.abort();
+    expect(await Promise.race([outcome, turn().then(() => 'still waits')])).toBe('transaction_cancelled');
+    await clock.advance(1_000);
+    expect(attempts).toBe(1);
   });
 });
 
@@ -316,6 +356,26 @@ describe('a transaction that fails', () => {
       '1 rollback',
       '1 release discard',
     ]);
+  });
+
+  test('rolls back when rollbackOn itself throws', async () => {
+    const { tx, database } = world();
+    const wrong = new Error('rollbackOn is wrong');
+    const run = tx.run(
+      async (t) => {
+        await t.client.query('insert');
+        throw failure;
+      },
+      {
+        rollbackOn: () => {
+          throw wrong;
+        },
+      },
+    );
+    const thrown = await thrownBy(run);
+    expect(thrown).toBeInstanceOf(AggregateError);
+    expect((thrown as AggregateError).errors).toEqual([failure, wrong]);
+    expect(database.log.slice(2)).toEqual(['1 rollback', '1 release reuse']);
   });
 
   test('says what failed when its function throws nothing but undefined', async () => {
@@ -453,20 +513,77 @@ describe('what the driver does wrong', () => {
   });
 });
 
+function onWarning(): never {
+  throw new Error('the listener is wrong');
+}
+
+describe('a listener of warnings that throws', () => {
+  test('does not make a committed transaction look rolled back', async () => {
+    const { tx, database } = world({ onWarning });
+    database.fail('release', new Error('the pool is ended'));
+    expect(await tx.run((t) => t.client.query('insert'))).toBe('insert');
+    database.giveBack();
+  });
+
+  test('does not hide why a transaction was rolled back', async () => {
+    const { tx } = world({ onWarning });
+    const run = tx.run((t) => {
+      t.onAfterRollback(() => {
+        throw new Error('the hook is wrong');
+      });
+      throw failure;
+    });
+    expect(await thrownBy(run)).toBe(failure);
+  });
+
+  test('does not keep a transaction from being timed out', async () => {
+    const { tx, clock } = world({ onWarning, warnAfterMs: 10 });
+    const run = tx.run(() => new Promise(() => {}), { timeoutMs: 20 });
+    const outcome = outcomeOf(run);
+    await clock.advance(20);
+    expect(await outcome).toBe('transaction_timeout');
+  });
+});
+
 describe('hooks', () => {
+  test('of a savepoint go up with it, however many there are', async () => {
+    const { tx } = world();
+    let calls = 0;
+    await tx.run(async (t) => {
+      for (let n = 0; n < 6_000; n++) t.onAfterCommit(() => calls++);
+      await tx.run(
+        (n) => {
+          for (let i = 0; i < 6_000; i++) n.onAfterCommit(() => calls++);
+        },
+        { propagation: 'nested' },
+      );
+    });
+    expect(calls).toBe(12_000);
+  });
+
   test('run in their order, also those that hooks register', async () => {
     const { tx } = world();
     const order: string[] = [];
     await tx.run((t) => {
       t.onBeforeCommit(() => {
         order.push('before');
-        t.onBeforeCommit(() => order.push('before, from a hook'));
         t.onAfterCommit(() => order.push('after, from a hook'));
+        t.onBeforeCommit(() => order.push('before, from a hook'));
+        return tx.run((n) => n.onBeforeCommit(() => order.push('before, from a savepoint in a hook')), {
+          propagation: 'nested',
+        });
       });
       t.onBeforeCommit(() => order.push('before too'));
       t.onCompletion((status) => order.push(status));
     });
-    expect(order).toEqual(['before', 'before too', 'before, from a hook', 'after, from a hook', 'committed']);
+    expect(order).toEqual([
+      'before',
+      'before too',
+      'before, from a hook',
+      'before, from a savepoint in a hook',
+      'after, from a hook',
+      'committed',
+    ]);
   });
 
   test('that are registered after the end are refused, and say so to the caller', async () => {
@@ -616,10 +733,36 @@ describe('statements of an outer handle', () => {
 });
 
 describe('time', () => {
+  test('that is up while a scope waits for its turn ends it then', async () => {
+    const { tx, database, clock } = world();
+    const slow = database.stop('slow');
+    const run = tx.run(async () => {
+      const first = tx.run((n) => n.client.query('slow'), { propagation: 'nested' });
+      const second = outcomeOf(tx.run(() => {}, { propagation: 'nested', timeoutMs: 10 }));
+      await slow.reached;
+      await clock.advance(10);
+      expect(await Promise.race([second, turn().then(() => 'still waits')])).toBe('transaction_timeout');
+      slow.go();
+      await first;
+    });
+    await run;
+  });
+
   test('that nobody could mean is refused', async () => {
     const { tx } = world();
+    const endless = { attemptsMax: 2, baseMs: Infinity, maxMs: Infinity };
+    expect(await outcomeOf(tx.run(() => {}, { retry: endless }))).toBe('config_invalid');
     for (const timeoutMs of [0, -1, Number.NaN, -Infinity])
       expect(await outcomeOf(tx.run(() => {}, { timeoutMs }))).toBe('config_invalid');
+  });
+
+  test('that is longer than any timer is no limit, and the server is not told of it', async () => {
+    const { tx, database } = world();
+    for (const timeoutMs of [2 ** 31, Number.MAX_SAFE_INTEGER, Number.MAX_VALUE, Infinity]) {
+      await tx.run((t) => t.client.query('insert'), { timeoutMs });
+    }
+    const begun = database.log.filter((line) => line.includes('begin'));
+    expect(begun).toEqual(['1 begin', '2 begin', '3 begin', '4 begin']);
   });
 });
 

@@ -23,6 +23,7 @@ import type { Place, Places } from './place.ts';
 import { refuseTransactionControl } from './statements.ts';
 import type { Timer, Timers } from './timers.ts';
 import type { JoiningOptions, OpenTransaction, Transaction } from './transaction.ts';
+import type { Turns } from './turns.ts';
 
 /** What a scope needs of the manager that made it. */
 export interface ScopeHost<Client> {
@@ -207,12 +208,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   async enter(): Promise<void> {
     const { parent } = this.level;
     if (parent === undefined) return;
-    if (!parent.turns.tryTake()) await parent.turns.take();
-    if (this.#state.kind === 'ended') {
-      parent.turns.give();
-      throw this.#endedError();
-    }
-    this.#holdsTurn = true;
+    if (this.isActive && parent.turns.tryTake()) this.#holdsTurn = true;
+    else await this.outcomeOf(() => this.#waitForTurn(parent.turns));
+    if (this.hasEnded) throw this.#endedError();
     const { rollbackOnly, firstFailure } = parent;
     if (rollbackOnly !== undefined || this.physical.fault !== undefined || this.physical.refuses(parent)) {
       const cause =
@@ -221,6 +219,12 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       await this.#rollBack(error);
       throw error;
     }
+  }
+
+  async #waitForTurn(turns: Turns): Promise<void> {
+    await turns.take();
+    if (this.hasEnded) turns.give();
+    else this.#holdsTurn = true;
   }
 
   /** What the function of the scope comes to, or why the scope was ended while it ran. */
