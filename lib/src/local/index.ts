@@ -24,7 +24,7 @@ export type { RetryOptions, ScopeOptions } from './options.ts';
 export type { Propagation } from './propagation.ts';
 export { parseToken, readTokenLengthMax, type ReadToken } from './read-token.ts';
 export type { ReadOptions, Reads } from './reads.ts';
-export type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
+export type { HandleOptions, JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
 export {
   transactional,
   type Transactional,

@@ -25,7 +25,7 @@ import { checkReplicas, Replicas, type ReplicaPool } from './replicas.ts';
 import { pauseBeforeRetryMs } from './retry.ts';
 import { Timers } from './timers.ts';
 import { TransactionScope, type ScopeHost, type ScopeInTree } from './scope.ts';
-import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
+import type { HandleOptions, JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
 import type {
   OpenWork,
   OutsideOptions,
@@ -117,10 +117,17 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     };
   }
 
-  async begin(options: JoiningOptions = {}): Promise<OpenTransaction<Client>> {
-    const parent = this.#frames.getStore();
+  begin(options: HandleOptions = {}): Promise<OpenTransaction<Client>> {
+    return this.#begin(this.#frames.getStore(), options, this.places.here(1));
+  }
+
+  async #begin(
+    parent: ScopeInTree<Client> | undefined,
+    options: HandleOptions,
+    begunAt: Place | undefined,
+  ): Promise<OpenTransaction<Client>> {
     checkOptions(options);
-    const setup = { label: labelOf(options, undefined), begunAt: this.places.here(1) };
+    const setup: Setup = { label: labelOf(options, undefined), begunAt, isHandle: true };
     const kind = participation(options.propagation ?? 'required', parent?.asTransaction !== undefined);
     if (kind === 'missing') throw missing(setup.label);
     if (kind === 'outside' || kind === 'forbidden') {
@@ -181,6 +188,10 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
 
   runWithin<T>(parent: TransactionScope<Client>, work: Work<T, Client>, options: JoiningOptions): Promise<T> {
     return this.#run(parent, work as AnyWork<T, Client>, options, this.places.here(2));
+  }
+
+  beginWithin(parent: TransactionScope<Client>, options: HandleOptions): Promise<OpenTransaction<Client>> {
+    return this.#begin(parent, options, this.places.here(2));
   }
 
   async runHook(parent: TransactionScope<Client>, hook: Hook): Promise<unknown> {
@@ -366,11 +377,11 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
   #participant(
     role: 'joined' | 'nested',
     parent: TransactionScope<Client>,
-    { label, begunAt }: Setup,
+    setup: Setup,
   ): TransactionScope<Client> {
     const level = role === 'nested' ? new Level(parent.level) : parent.level;
     const { driver, physical } = parent;
-    return new TransactionScope(this, { label, role, parent, driver, physical, level, begunAt });
+    return new TransactionScope(this, { ...setup, role, parent, driver, physical, level });
   }
 
   #owner(
@@ -417,6 +428,8 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
 interface Setup {
   readonly label: string;
   readonly begunAt: Place | undefined;
+  /** Default: false. */
+  readonly isHandle?: boolean;
 }
 
 type AnyWork<T, Client> = (

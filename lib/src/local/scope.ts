@@ -22,7 +22,7 @@ import type { PhysicalTransaction } from './physical.ts';
 import type { Place, Places } from './place.ts';
 import { refuseTransactionControl } from './statements.ts';
 import type { Timer, Timers } from './timers.ts';
-import type { JoiningOptions, OpenTransaction, Transaction } from './transaction.ts';
+import type { HandleOptions, JoiningOptions, OpenTransaction, Transaction } from './transaction.ts';
 import type { Turns } from './turns.ts';
 
 /** What a scope needs of the manager that made it. */
@@ -39,6 +39,8 @@ export interface ScopeHost<Client> {
     work: (t: Transaction<Client>) => T | PromiseLike<T>,
     options: JoiningOptions,
   ): Promise<T>;
+  /** Begins a scope within this one that is ended by hand. */
+  beginWithin(parent: TransactionScope<Client>, options: HandleOptions): Promise<OpenTransaction<Client>>;
   runHook(parent: TransactionScope<Client>, hook: Hook): Promise<unknown>;
   exit<T>(work: () => T): T;
   /** Tells what reaches no caller. */
@@ -72,6 +74,8 @@ export interface ScopeSetup<Client> {
   readonly physical: PhysicalTransaction;
   readonly level: Level;
   readonly begunAt: Place | undefined;
+  /** Ended by hand: it has no function. */
+  readonly isHandle?: boolean;
 }
 
 export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeInTree<Client> {
@@ -83,6 +87,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   readonly level: Level;
   readonly #host: ScopeHost<Client>;
   readonly #begunAt: Place | undefined;
+  readonly #isHandle: boolean;
   readonly #beganAtMs: number;
   /** Of an owner, among those that are open. */
   readonly #place: LinkedPlace<TransactionScope<Client>> | undefined;
@@ -97,6 +102,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   #forgetSignal: (() => void) | undefined;
   #rejectRun: ((error: unknown) => void) | undefined;
   #rollingBack: Promise<void> | undefined;
+  #abortedBy: SettleError | undefined;
   /** Its RELEASE or COMMIT, once that is sent: from then on the server decides, and it is heard out. */
   #settling: Promise<void> | undefined;
 
@@ -109,6 +115,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.physical = setup.physical;
     this.level = setup.level;
     this.#begunAt = setup.begunAt;
+    this.#isHandle = setup.isHandle ?? false;
     this.#beganAtMs = host.timers.now();
     if (setup.role === 'owner') this.#place = host.owners.add(this);
     else this.#siblings()?.add(this);
@@ -178,6 +185,10 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   run<T>(work: (t: Transaction<Client>) => T | PromiseLike<T>, options: JoiningOptions = {}): Promise<T> {
     return this.#host.runWithin(this.#innermost(), work, options);
+  }
+
+  begin(options: HandleOptions = {}): Promise<OpenTransaction<Client>> {
+    return this.#host.beginWithin(this.#innermost(), options);
   }
 
   /** Fails the scope when the time is up, or the signal aborts; before that, tells of one that is open for long. */
@@ -278,13 +289,14 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   async abort(error: SettleError): Promise<void> {
     const end = this.#endUnderWay();
     if (end !== undefined) return await end;
+    this.#abortedBy = error;
     await this.#rollBack(error);
     this.#rejectRun?.(error);
   }
 
   async done(): Promise<void> {
     // Said twice, it is no half of anything: it does not roll back.
-    if (!this.isActive) throw this.#endedError();
+    if (!this.isActive) throw this.#abortedBy ?? this.#endedError();
     await this.complete();
   }
 
@@ -409,18 +421,39 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   /** S2 */
   async #drained(): Promise<void> {
     while (this.#isBusy && !this.hasEnded) {
-      await new Promise<void>((resolve) => {
-        this.#whenIdle = resolve;
-      });
+      if (this.#isUnderWay) {
+        await new Promise<void>((resolve) => {
+          this.#whenIdle = resolve;
+        });
+      }
       // What goes on after that which was not awaited shows itself now, and is refused.
       await this.#host.timers.turn();
+      if (!this.#isUnderWay) await this.#endHandles();
+    }
+  }
+
+  /** Whether anything goes on in it, which a handle that is merely open is not: nobody may ever end that. */
+  get #isUnderWay(): boolean {
+    if (this.#statements > 0) return true;
+    for (const child of this.#children ?? []) if (!child.#isHandle || child.#isUnderWay) return true;
+    return false;
+  }
+
+  async #endHandles(): Promise<void> {
+    for (const child of this.#children ?? []) {
+      const error = child.#leftOpen(this);
+      this.level.mark({ kind: 'failed', cause: error });
+      await child.abort(error);
     }
   }
 
   #tellIfIdle(): void {
-    if (this.#whenIdle === undefined || (this.#isBusy && !this.hasEnded)) return;
-    this.#whenIdle();
-    this.#whenIdle = undefined;
+    if (this.#whenIdle !== undefined && (this.hasEnded || !this.#isUnderWay)) {
+      this.#whenIdle();
+      this.#whenIdle = undefined;
+    }
+    const around = this.#isHandle ? this.parent?.asTransaction : undefined;
+    if (around !== undefined) around.#tellIfIdle();
   }
 
   /** As a hook of its own, whose statements are let through although the function of the scope has returned. */
@@ -606,6 +639,14 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     return new SettleError('config_invalid', `${this.driver.name} has no way to run SQL beside its handle`, {
       next: 'Use an adapter whose connections have query()',
     });
+  }
+
+  #leftOpen(parent: TransactionScope<Client>): SettleError {
+    return new SettleError(
+      'scope_ended',
+      `${this.label} was still open when ${parent.label} around it ended; it was begun ${this.#host.places.tell(this.#begunAt)}`,
+      { next: 'Call done() before the scope around it ends; `await using` rolls back what is not done' },
+    );
   }
 
   #openForLong(ms: number): SettleError {

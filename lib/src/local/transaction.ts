@@ -47,17 +47,28 @@ export interface Transaction<Client> extends Scope<Client> {
    * nested scope of this transaction it means that one.
    */
   run<T>(work: (t: Transaction<Client>) => T | PromiseLike<T>, options?: JoiningOptions): Promise<T>;
+  /**
+   * Begins a scope within this very transaction that is ended by hand: `await using part = await t.begin()`. Every `begin`
+   * needs its `done`, and only that of the outermost one commits.
+   */
+  begin(options?: HandleOptions): Promise<OpenTransaction<Client>>;
 }
 
 export type JoiningOptions = ScopeOptions & {
   readonly propagation?: 'required' | 'requiresNew' | 'nested' | 'mandatory';
 };
 
-/** A transaction that is ended by hand: `await using t = await tx.begin()`. */
+/** Of a scope that is ended by hand: it has no function that could be run again, or throw. */
+export type HandleOptions = Omit<JoiningOptions, 'retry' | 'rollbackOn'>;
+
+/**
+ * A transaction that is ended by hand: `await using t = await tx.begin()`. One that is still open when the scope around it
+ * ends, and in which nothing happens, is ended then: that scope fails with `unexpected_rollback`.
+ */
 export interface OpenTransaction<Client> extends Transaction<Client>, AsyncDisposable {
   /**
    * The work succeeded. Commits if this scope began the transaction; otherwise its owner will. Throws what
-   * `Transactions.run` would. A second call throws `scope_ended`.
+   * `Transactions.run` would, also when its time was up or its signal aborted before. A second call throws `scope_ended`.
    */
   done(): Promise<void>;
   /** The work failed: as if the function of a `run` had thrown `reason`. Does nothing once it has ended. */

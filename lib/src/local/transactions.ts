@@ -5,7 +5,7 @@ import type { Dialect } from './dialect.ts';
 import type { Driver } from './driver.ts';
 import type { ScopeOptions } from './options.ts';
 import type { ReadOptions } from './reads.ts';
-import type { JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
+import type { HandleOptions, JoiningOptions, OpenTransaction, Scope, Transaction } from './transaction.ts';
 
 export interface TransactionsOptions {
   /** What scopes do that do not say otherwise. */
@@ -92,7 +92,7 @@ export interface Transactions<Client> {
    * A transaction that is ended by hand: commits with `done()`, rolls back with `fail()` or at the end of its `await using`
    * block. Takes part in an ambient transaction as `run` does, but does not become ambient itself: use `t.client`, `t.run`.
    */
-  begin(options?: JoiningOptions): Promise<OpenTransaction<Client>>;
+  begin(options?: HandleOptions): Promise<OpenTransaction<Client>>;
   /** The transaction the calling code runs in, if there is one. */
   current(): Transaction<Client> | undefined;
   /** The transaction the calling code runs in. Throws `transaction_required` outside of one. */
