@@ -17,7 +17,7 @@ interface TimerList {
   isScheduled: boolean;
 }
 
-/** Lists of delays that were used once are dropped when there are so many. */
+/** Lists of delays that were used once are dropped when there are so many, and whenever they have doubled since. */
 const listsMax = 1_000;
 
 /**
@@ -29,6 +29,7 @@ const listsMax = 1_000;
 export class Timers {
   readonly #clock: Clock;
   readonly #lists = new Map<number, TimerList>();
+  #dropAt = listsMax;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -77,7 +78,7 @@ export class Timers {
   #listOf(delayMs: number): TimerList {
     const known = this.#lists.get(delayMs);
     if (known !== undefined) return known;
-    if (this.#lists.size >= listsMax) this.#dropUnused();
+    if (this.#lists.size >= this.#dropAt) this.#dropUnused();
     const list: TimerList = { delayMs, first: undefined, last: undefined, isScheduled: false };
     this.#lists.set(delayMs, list);
     return list;
@@ -85,6 +86,7 @@ export class Timers {
 
   #dropUnused(): void {
     for (const [delayMs, list] of this.#lists) if (!list.isScheduled) this.#lists.delete(delayMs);
+    this.#dropAt = Math.max(listsMax, 2 * this.#lists.size);
   }
 
   #schedule(list: TimerList, delayMs: number): void {
@@ -94,13 +96,16 @@ export class Timers {
 
   #meet(list: TimerList): void {
     const nowMs = this.#clock.now();
-    for (let next = list.first; next !== undefined && next.atMs <= nowMs; next = list.first) {
-      const { callback } = next;
-      this.forget(next);
-      callback?.();
+    try {
+      for (let next = list.first; next !== undefined && next.atMs <= nowMs; next = list.first) {
+        const { callback } = next;
+        this.forget(next);
+        callback?.();
+      }
+    } finally {
+      const { first } = list;
+      if (first === undefined) list.isScheduled = false;
+      else this.#schedule(list, Math.max(1, Math.ceil(first.atMs - nowMs)));
     }
-    const { first } = list;
-    if (first === undefined) list.isScheduled = false;
-    else this.#schedule(list, Math.max(1, Math.ceil(first.atMs - nowMs)));
   }
 }
