@@ -39,6 +39,9 @@ interface Held {
   readonly place: Place<Holder>;
 }
 
+/** Milliseconds that a transaction which has ended waits for its connection to be given back. */
+export const releaseTimeoutMs = 5_000;
+
 export class Connections {
   readonly #driver: Driver<unknown>;
   readonly #timers: Timers;
@@ -51,7 +54,7 @@ export class Connections {
 
   constructor(driver: Driver<unknown>, timers: Timers, reserved: number, warn: (cause: unknown) => void) {
     const { connectionsMax } = driver;
-    if (reserved > 0 && (connectionsMax === undefined || reserved >= connectionsMax)) {
+    if (!Number.isInteger(reserved) || reserved < 0 || (reserved > 0 && reserved >= (connectionsMax ?? 0))) {
       throw new SettleError(
         'config_invalid',
         `reserveForNested is ${reserved}, of ${connectionsMax ?? 'an unknown number of'} connections`,
@@ -77,7 +80,8 @@ export class Connections {
     if (isCounted) {
       const beganMs = this.#timers.now();
       await this.#waitForShare(holder, timeoutMs);
-      leftMs -= this.#timers.now() - beganMs;
+      // Whole ones: delays that are alike share a timer.
+      leftMs = Math.ceil(timeoutMs - (this.#timers.now() - beganMs));
     }
     try {
       const taken = this.#take(holder, leftMs, timeoutMs);
@@ -114,7 +118,9 @@ export class Connections {
   #release(connection: Connection, fate: 'reuse' | 'discard'): MaybePromise<void> {
     try {
       const released = connection.release(fate);
-      return isPromiseLike(released) ? released.then(undefined, this.#warn) : undefined;
+      if (!isPromiseLike(released)) return undefined;
+      const late = (): Error => new Error(`the pool did not take it back within ${releaseTimeoutMs} ms`);
+      return inTime(released, releaseTimeoutMs, this.#timers, late).then(undefined, this.#warn);
     } catch (error) {
       this.#warn(error);
     }
