@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { Failure } from '../lib/failure.mjs';
 import { alone } from '../lib/lock.mjs';
-import { findProgram } from './programs.mjs';
+import { findProgram } from '../../server/src/demo/private-servers/programs.ts';
 
 /** Nothing when apt-get may be used, else why not. */
 export function whyNoApt() {

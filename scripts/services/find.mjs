@@ -2,7 +2,7 @@
 import { Failure } from '../lib/failure.mjs';
 import { whyNoApt } from './apt.mjs';
 import { whyNoDocker } from './docker.mjs';
-import { findProgram } from './programs.mjs';
+import { findProgram } from '../../server/src/demo/private-servers/programs.ts';
 
 /**
  * What this machine offers; tests make up their own.

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '../lib/failure.mjs';
+import { typeStrippingFlags } from '../lib/node.mjs';
 
 /** Longer than the keeper waits for a single service. */
 const patienceMs = 10_000;
@@ -14,7 +15,7 @@ const keeper = fileURLToPath(new URL('keeper.mjs', import.meta.url));
  * @returns {Promise<{ urls: Record<Name, string>, stop: () => Promise<void> }>}
  */
 export async function keepServices(names, env = process.env) {
-  const child = spawn(process.execPath, [keeper, ...names], {
+  const child = spawn(process.execPath, [...typeStrippingFlags(), keeper, ...names], {
     env,
     // Ctrl-C reaches the tests, which then let go of the keeper; it must not hear of it before them.
     detached: true,

@@ -1,6 +1,6 @@
-import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { debianPostgresFolders } from '../../server/src/demo/private-servers/programs.ts';
 
 const settings = {
   listen_addresses: '127.0.0.1',
@@ -24,7 +24,7 @@ export const postgres = {
   variable: 'SETTLE_TEST_POSTGRES',
   exampleUrl: 'postgres://postgres:secret@127.0.0.1:5432/postgres',
   binaries: ['initdb', 'postgres'],
-  folders: debianVersions,
+  folders: debianPostgresFolders,
   packages: ['postgresql'],
   user: 'postgres',
   // Without a locale of its own the template would take its encoding from the machine.
@@ -63,14 +63,6 @@ export const postgres = {
     }
   },
 };
-
-/** Debian puts each version into a folder of its own, none of them on PATH. */
-function debianVersions() {
-  const base = '/usr/lib/postgresql';
-  if (!existsSync(base)) return [];
-  const newestFirst = readdirSync(base).toSorted((a, b) => Number(b) - Number(a));
-  return newestFirst.map((version) => join(base, version, 'bin'));
-}
 
 function options(values) {
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);

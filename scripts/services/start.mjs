@@ -9,7 +9,7 @@ import { aptInstall } from './apt.mjs';
 import { startChild } from './children.mjs';
 import { dockerRemove, dockerRun } from './docker.mjs';
 import { findWay, missing } from './find.mjs';
-import { handOver, identityOf } from './identity.mjs';
+import { handOver, identityOf } from '../../server/src/demo/private-servers/identity.ts';
 import { services } from './services.mjs';
 
 const pollMs = 20;
