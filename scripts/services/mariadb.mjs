@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { createConnection } from 'mysql2/promise';
+import { mariadbProgram } from '../../server/src/demo/private-servers/mariadb-program.ts';
 
 const settings = [
   '--skip-name-resolve',
@@ -25,19 +26,11 @@ export const mariadb = {
   name: 'MariaDB',
   variable: 'SETTLE_TEST_MARIADB',
   exampleUrl: 'mysql://root:secret@127.0.0.1:3306',
-  binaries: ['mariadb-install-db', 'mariadbd'],
-  folders: () => ['/usr/sbin'],
+  binaries: mariadbProgram.binaries,
+  folders: mariadbProgram.folders,
   packages: ['mariadb-server'],
-  user: 'mysql',
-  prepare: ({ folder, programs }) => [
-    programs['mariadb-install-db'],
-    [
-      '--no-defaults',
-      `--datadir=${join(folder, 'data')}`,
-      '--auth-root-authentication-method=normal',
-      '--skip-test-db',
-    ],
-  ],
+  user: mariadbProgram.user,
+  prepare: mariadbProgram.prepare,
   serve: ({ folder, programs, port }) => [
     programs.mariadbd,
     [

@@ -12,7 +12,7 @@ export const mariadbProgram: ServerProgram = {
       `delete from mysql.global_priv where user in ('root', '');`,
       'flush privileges;',
       `create user if not exists settle@'%' identified by '${secret}';`,
-      `grant all on *.* to settle@'%' with grant option;`,
+      `grant all on *.* to settle@'%';`,
     ].join('\n'),
   }),
   prepare: ({ folder, programs }) => [
