@@ -1,14 +1,26 @@
 /** What the text of a statement says about transactions and sessions. It looks at the beginning only: it is no parser. */
 import { SettleError } from '../util/errors.ts';
 
-const leading = /^(?:\s+|--[^\n]*\n|\/\*(?!!)[\s\S]*?\*\/)*/;
+const leading = /^(?:[\s;]+|(?:--|#)[^\n]*\n|\/\*(?!!)[\s\S]*?\*\/)*/;
 
 const control =
   /^(?:begin\b(?!\s+not\b)|start\s+transaction|commit|end\b|rollback|abort\b|savepoint|release\b|prepare\s+transaction|set\s+(?:session\s+)?(?:transaction\b|autocommit|@@autocommit|session\s+characteristics)|xa\s)/i;
 
 /** What stays with the session after the transaction. */
-const sessionState =
-  /^(?:set\s+(?!local\b|constraints\b|transaction\b)|listen\b|prepare\s|declare\s[\s\S]*\bwith\s+hold\b|create\s+(?:(?:global|local)\s+)?temp|lock\s+tables?\b|use\s|load\b|select[\s\S]*\b(?:pg_(?:try_)?advisory_lock(?:_shared)?|get_lock|set_config|@\w+\s*:=)|call\s|do\s)/i;
+const sessionState = new RegExp(
+  [
+    /^(?:set\s+(?!local\b|constraints\b|transaction\b)|listen\b|prepare\s|use\s|load\b|call\s|do\s)/,
+    /^declare\s[\s\S]*\bwith\s+hold\b/,
+    /^create\s+(?:or\s+replace\s+)?(?:(?:global|local)\s+)?temp/,
+    // Those of MySQL. With a mode they are PostgreSQL's, and end with the transaction.
+    /^lock\s+tables?\b(?![\s\S]*\bin\s[\w\s]+\bmode\b)/,
+    // What set_config() sets ends with the transaction where its third argument is true.
+    /^select[\s\S]*(?:\b(?:pg_(?:try_)?advisory_lock|get_lock\b|into\s+temp|set_config\s*\((?![^()]*,\s*true\s*\)))|@\w+\s*:=)/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'i',
+);
 
 /** Statements longer than that are not looked through to their end. */
 const lookedAtMax = 4_096;
