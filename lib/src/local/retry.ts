@@ -1,4 +1,4 @@
-import { isSettleError } from '../util/errors.ts';
+import { isSettleError, type ErrorCode } from '../util/errors.ts';
 import type { Dialect } from './dialect.ts';
 import { retryBaseMsDefault, retryMaxMsDefault, type RetryOptions } from './options.ts';
 
@@ -21,17 +21,19 @@ export function pauseBeforeRetryMs(
 const causesMax = 10;
 
 function mayMend(error: unknown, dialect: Dialect): boolean {
-  let at = error;
-  for (let depth = 0; depth < causesMax && at instanceof Error; depth++) {
-    if (isSettleError(at)) {
-      // What is committed, or may be, must not happen twice.
-      if (at.code === 'post_commit_failed' || at.code === 'commit_unknown' || at.code === 'implicit_commit')
-        return false;
-    } else {
-      const { kind } = dialect.failureOf(at);
-      if (kind === 'serialization' || kind === 'deadlock') return true;
-    }
-    at = at.cause;
-  }
-  return false;
+  const causes: Error[] = [];
+  for (let at = error; at instanceof Error && causes.length < causesMax; at = at.cause) causes.push(at);
+  if (causes.some(mayBeCommitted)) return false;
+  return causes.some((cause) => {
+    if (isSettleError(cause)) return false;
+    const { kind } = dialect.failureOf(cause);
+    return kind === 'serialization' || kind === 'deadlock';
+  });
 }
+
+/** What is committed, or may be, must not happen twice, whoever wrapped the error that says so. */
+function mayBeCommitted(error: Error): boolean {
+  return isSettleError(error) && committing.has(error.code);
+}
+
+const committing = new Set<ErrorCode>(['post_commit_failed', 'commit_unknown', 'implicit_commit']);
