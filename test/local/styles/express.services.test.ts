@@ -108,6 +108,34 @@ describe('an answer of Express', () => {
     expect(await (await fetch(url)).text()).toHaveLength(100);
   });
 
+  it('over the limit is none, whatever an error handler says instead', async () => {
+    const tx = await transactions();
+    const app = express();
+    app.use(expressTransaction(tx, { heldBytesMax: 1 }));
+    app.use(async (_request, response) => {
+      await pipeline(Readable.from(['1', '2']), response);
+    });
+    app.use((_error: unknown, _request: unknown, response: express.Response, _next: unknown) => {
+      response.status(200).send('fine');
+    });
+    await expect(fetch(await listen(createServer(app)))).rejects.toThrow('fetch failed');
+  });
+
+  it('is 500 when the COMMIT failed and an error handler says no status', async () => {
+    const tx = await transactions();
+    const app = express();
+    app.use(expressTransaction(tx));
+    app.use((_request, response) => {
+      tx.required().onBeforeCommit(() => Promise.reject(new Error('veto')));
+      response.status(201).end('saved');
+    });
+    app.use((error: Error, _request: unknown, response: express.Response, _next: unknown) => {
+      response.send(error.message);
+    });
+    const response = await fetch(await listen(createServer(app)));
+    expect([response.status, await response.text()]).toEqual([500, 'veto']);
+  });
+
   it('cannot be flushed before the COMMIT', async () => {
     const { url, errors } = await serve((tx) => async (_request, response) => {
       await insert(tx.db, 'row');
@@ -296,6 +324,35 @@ describe('a middleware of Express', () => {
     const status = await sqlite.run(() => sqlite.exit(async () => (await fetch(url)).status));
     expect([status, calls]).toEqual([500, []]);
     expect((await fetch(url)).status).toBe(200);
+  });
+
+  it('begins nothing for a client that has gone already', async () => {
+    const [waits, gone] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const called = Promise.withResolvers<string>();
+    const tx = await transactions();
+    const app = express();
+    app.set('env', 'test');
+    app.use((_request, response, next) => {
+      response.on('close', () => {
+        next();
+        gone.resolve();
+      });
+      waits.resolve();
+    });
+    app.use(expressTransaction(tx));
+    app.use((_request, _response, next) => {
+      called.resolve('the handler');
+      next();
+    });
+    app.use((error: { readonly code: string }, _request: unknown, _response: unknown, _next: unknown) => {
+      called.resolve(error.code);
+    });
+    const socket = connect(Number(new URL(await listen(createServer(app))).port), '127.0.0.1');
+    socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+    await waits.promise;
+    socket.destroy();
+    await gone.promise;
+    expect(await called.promise).toBe('transaction_cancelled');
   });
 
   it('rolls back when a client goes away that has sent half of the next request', async () => {

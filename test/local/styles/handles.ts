@@ -181,6 +181,20 @@ export function handleContract<Client>(subject: Subject<Client>): void {
       await expectStored();
     });
 
+    test('that nobody ends makes the owner fail once its last statement is over', async () => {
+      const tx = await transactions();
+      const late: Promise<unknown>[] = [];
+      const outcome = await outcomeOf(
+        tx.run(async () => {
+          const leaked = await tx.begin();
+          late.push(Promise.resolve(insert(leaked.client, 'row')));
+        }),
+      );
+      expect(outcome).toBe('unexpected_rollback');
+      await Promise.all(late);
+      await expectStored();
+    });
+
     test('that nobody awaits is waited for while a statement of it runs', async () => {
       const tx = await transactions();
       const late: Promise<unknown>[] = [];

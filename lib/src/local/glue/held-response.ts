@@ -3,7 +3,8 @@
  *
  * - R1 Nothing of it leaves before `release`, neither its head nor a byte of its body.
  * - R2 To the code that makes it, it looks as sent as it would be: `headersSent` is true from the first write on.
- * - R3 After `discard` status and headers are as they were in the beginning, and everything goes straight through.
+ * - R3 After `discard` its headers are as they were in the beginning, its status is 500, so that an error handler which says
+ *   none tells no lie, and everything goes straight through.
  * - R4 Not more than a limit of a body that is written piece by piece is kept.
  */
 import { SettleError } from '../../util/errors.ts';
@@ -44,14 +45,12 @@ type State =
 export class HeldResponse {
   readonly #response: HoldableResponse;
   readonly #options: HoldOptions;
-  readonly #statusBefore: number;
   readonly #headersBefore: ReturnType<HoldableResponse['getHeaders']>;
   #state: State = { kind: 'holding', calls: [], bytes: 0 };
 
   constructor(response: HoldableResponse, options: HoldOptions) {
     this.#response = response;
     this.#options = options;
-    this.#statusBefore = response.statusCode;
     this.#headersBefore = { ...response.getHeaders() };
     this.#intercept('writeHead', (args, call) => this.#writeHead(args, call));
     this.#intercept('write', (args, call) => this.#write(args, call));
@@ -77,7 +76,7 @@ export class HeldResponse {
     for (const [name, value] of Object.entries(this.#headersBefore)) {
       if (value !== undefined) this.#response.setHeader(name, value);
     }
-    this.#response.statusCode = this.#statusBefore;
+    this.#response.statusCode = 500;
   }
 
   #writeHead(args: Arguments, call: (args: Arguments) => unknown): unknown {

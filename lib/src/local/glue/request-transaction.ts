@@ -41,7 +41,6 @@ export class RequestTransaction {
   readonly #decision = Promise.withResolvers<void>();
   readonly #end = Promise.withResolvers<void>();
   #thrown: { readonly error: unknown } | undefined;
-  #isAnswered = false;
 
   /** `signal`: aborts when the client has gone. */
   constructor({ commitOn = commitOnDefault }: RequestOptions, signal: AbortSignal) {
@@ -76,11 +75,9 @@ export class RequestTransaction {
 
   /**
    * Ends it as the status says. Rejects, as `Transactions.run` does, only when it should have been committed: the answer
-   * must not be sent then. A second call does nothing.
+   * must not be sent then. The first call decides.
    */
   async end(status: number): Promise<void> {
-    if (this.#isAnswered) return;
-    this.#isAnswered = true;
     let rollback: { readonly error: unknown } | undefined = this.#thrown;
     try {
       if (rollback === undefined && !this.#commitOn(status)) rollback = { error: new Declined(status) };
