@@ -109,6 +109,9 @@ const mysql2: SplitSubject<Mysql2Handle<MysqlPool>> = {
 const mariadb: SplitSubject<MariadbHandle<MariadbPool>> = {
   ...ofMariadb,
   name: 'mariadb',
+  // https://github.com/mariadb-corporation/mariadb-connector-nodejs/blob/3.5.4/lib/connection.js#L754
+  neverBack:
+    'destroy() of mariadb kills the thread, and leaves a rejection unhandled when that is gone already',
   open(url, connectionLimit) {
     const { hostname, port, username, password, pathname } = new URL(url);
     const pool = createMariadbPool({
@@ -352,4 +355,47 @@ describe('what is special to PostgreSQL', () => {
     expect(read.values).toContain(value);
     expect(read.onReplica).toBe(true);
   });
+});
+
+test('postgres.js gives a connection back that was only asked, without a warning of the server', async () => {
+  const notices: unknown[] = [];
+  const [primary, replica] = [ofPostgres.database.primary, ofPostgres.database.replica].map((url) =>
+    postgres(url, { max: 1, onnotice: (notice) => notices.push(notice) }),
+  );
+  if (primary === undefined || replica === undefined) throw new Error('there are two');
+  onTestFinished(async () => {
+    await primary.end({ timeout: 1 });
+    await replica.end({ timeout: 1 });
+  });
+  const tx = createTransactions(postgresJsDriver(primary), {
+    replicas: [postgresJsDriver(replica)],
+    onWarning: () => {},
+  });
+  const reads = { after: ofPostgres.futureToken };
+  const pids = new Set<number>();
+  for (let n = 0; n < 3; n++) {
+    expect(await tx.read((t) => postgresJs.isReplica(t.client), { reads, waitMs: 20 })).toBe(false);
+    const [row] = await replica<{ pid: number }[]>`select pg_backend_pid() as pid`;
+    pids.add(row?.pid ?? 0);
+  }
+  expect(notices).toEqual([]);
+  expect(pids.size).toBe(1);
+});
+
+test('a primary of MariaDB that stands in for a replica is not waited for', async () => {
+  const opened = mysql2.open(ofMariadb.database.primary, 2);
+  onTestFinished(() => opened.close());
+  const { driver } = opened;
+  const warnings: SettleError[] = [];
+  const tx = createTransactions(driver, {
+    replicas: [driver],
+    onWarning: (warning) => warnings.push(warning),
+  });
+  const given = Promise.withResolvers<ReadToken>();
+  await tx.run((t) => mysql2.insert(t.client, 'stands in'), { onToken: given.resolve });
+  const beganMs = performance.now();
+  const reads = { after: await given.promise };
+  expect(await tx.read((t) => mysql2.values(t.client), { reads, waitMs: 20_000 })).toContain('stands in');
+  expect(performance.now() - beganMs).toBeLessThan(10_000);
+  expect(warnings).toMatchObject([{ code: 'replica_skipped' }]);
 });

@@ -191,6 +191,38 @@ describe('reads on replicas', () => {
     expect(await tx.read(query, eventual)).toBe('replica 2');
   });
 
+  test('begin nothing of the function before there is a connection', async () => {
+    const { tx, replicas } = split(1);
+    const [replica] = replicas as [Server];
+    replica.answers['acquire'] = refuse(new Error('ECONNREFUSED'));
+    let runs = 0;
+    const read = tx.read((t) => {
+      runs++;
+      return query(t);
+    }, eventual);
+    expect(await read).toBe('primary');
+    expect(runs).toBe(1);
+  });
+
+  test('that are cancelled while a replica fails are over, and blame nobody', async () => {
+    const { tx, replicas, warnings } = split(1);
+    const [replica] = replicas as [Server];
+    const ending = new AbortController();
+    replica.answers['acquire'] = () => {
+      ending.abort();
+      throw new Error('ECONNREFUSED');
+    };
+    const read = tx.read(query, { ...eventual, signal: ending.signal });
+    await expect(read).rejects.toThrow(/^transaction_cancelled/);
+    expect(warnings).toEqual([]);
+  });
+
+  test('after a token of another kind of database are refused', async () => {
+    const { tx } = split(1);
+    const read = tx.read(query, { reads: { after: parseToken('mariadb-0-1-40') } });
+    await expect(read).rejects.toThrow(/^invalid_request: the token is one of mariadb, not of postgres/);
+  });
+
   test('ask one that was behind, without waiting, and go on to the next', async () => {
     const { tx, replicas, clock, warnings } = split(2, { replicaRestMs: 1_000 });
     const [first] = replicas as [Server, Server];
@@ -283,16 +315,26 @@ describe('reads on replicas', () => {
     expect(replica.log).toEqual(['acquire', 'ask replica', 'discard']);
   });
 
+  test('give up a server that hangs long before they give up waiting', async () => {
+    const { tx, replicas, clock } = split(1);
+    const [replica] = replicas as [Server];
+    replica.answers['ask replica'] = () => new Promise(() => {});
+    const read = tx.read(query, { ...after, waitMs: 30_000 });
+    await clock.pass(2_000);
+    expect(await read).toBe('primary');
+  });
+
   test('that are cancelled while they wait give the connection back, and never begin', async () => {
     const { tx, replicas, clock, warnings, primary } = split(1);
     const [replica] = replicas as [Server];
     replica.answers['ask replica'] = () => 'behind';
     const ending = new AbortController();
-    const read = tx.read(query, { ...after, waitMs: 100, signal: ending.signal });
+    const read = tx.read(query, { ...after, waitMs: 10_000, signal: ending.signal });
     const outcome = read.catch(messageOf);
     await clock.pass(10);
     ending.abort();
     expect(await outcome).toMatch(/^transaction_cancelled/);
+    // When it is asked the next time, and not when the time is up.
     await clock.pass(100);
     expect(replica.taken).toBe(0);
     expect(replica.log).not.toContain('begin');
