@@ -31,6 +31,7 @@ export function sqliteDriver<Database extends SqliteDatabase>(
   }
   const turns = new Turns();
   const statements = new Statements(db);
+  const leftovers = new Leftovers(db, isInTransaction);
   const connection: Connection = {
     execute(sql) {
       // Prepared, they cost half.
@@ -39,7 +40,15 @@ export function sqliteDriver<Database extends SqliteDatabase>(
     },
     query: (sql, values) => queried(statements.prepare(sql), sql, values),
     status: () => statusOf(isInTransaction()),
-    release: () => turns.give(),
+    release(fate) {
+      leftovers.mayBe = fate === 'discard';
+      try {
+        leftovers.remove();
+      } catch {
+        // It is tried again before anybody uses the handle.
+      }
+      turns.give();
+    },
   };
   const whenFree: Pick<Gate<unknown>, 'runNow'> = {
     runNow(statement) {
@@ -48,8 +57,18 @@ export function sqliteDriver<Database extends SqliteDatabase>(
           next: 'Run it in run() to wait for the end of the other one, or use another handle',
         });
       }
+      leftovers.remove();
       return statement(connection);
     },
+  };
+  const ready = (): Connection => {
+    try {
+      leftovers.remove();
+      return connection;
+    } catch (error) {
+      turns.give();
+      throw error;
+    }
   };
   return {
     name,
@@ -57,9 +76,35 @@ export function sqliteDriver<Database extends SqliteDatabase>(
     answers: 'at-once',
     connectionsMax: 1,
     outside: handle(db, statements, whenFree),
-    acquire: () => (turns.tryTake() ? connection : turns.take().then(() => connection)),
+    acquire: () => (turns.tryTake() ? ready() : turns.take().then(ready)),
     client: (gate) => handle(db, statements, gate),
   };
+}
+
+/** What a transaction leaves that could not be ended. The handle is the only one: it cannot be given up for another. */
+class Leftovers {
+  readonly #db: SqliteDatabase;
+  readonly #isInTransaction: () => boolean | undefined;
+  mayBe = false;
+
+  constructor(db: SqliteDatabase, isInTransaction: () => boolean | undefined) {
+    this.#db = db;
+    this.#isInTransaction = isInTransaction;
+  }
+
+  /** Throws as long as they are in use, by an iterator for one. */
+  remove(): void {
+    if (!this.mayBe) return;
+    const isOpen = this.#isInTransaction();
+    try {
+      if (isOpen !== false) this.#db.exec('rollback');
+    } catch (error) {
+      // Where nobody says whether there is one, there may be none.
+      if (isOpen === true) throw error;
+    }
+    this.#db.exec('pragma query_only = 0');
+    this.mayBe = false;
+  }
 }
 
 function handle<Database extends SqliteDatabase>(
