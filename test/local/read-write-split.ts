@@ -282,6 +282,7 @@ export function readWriteSplit<Client>(subject: SplitSubject<Client>): void {
     test('a transaction that wrote nothing has a token for what it saw, one that sent nothing has none', async () => {
       const tx = split();
       await written(tx);
+      await database.caughtUp();
       await database.pause();
       const given = Promise.withResolvers<ReadToken>();
       const saw = await tx.run(
