@@ -27,7 +27,11 @@ function connectionsOf(driver: Driver<unknown>, reserved = 0): Connections {
     },
     turn,
   });
-  return new Connections(driver, timers, reserved, (cause) => warnings.push(cause));
+  return new Connections(driver, { timers, reserved, warn: (cause) => warnings.push(cause), exit });
+}
+
+function exit<T>(work: () => T): T {
+  return work();
 }
 
 function outermost(label = 'outermost'): Holder {
@@ -163,7 +167,7 @@ describe('connections reserved for nested transactions', () => {
       },
       turn,
     });
-    const connections = new Connections(driver, timers, 1, () => {});
+    const connections = new Connections(driver, { timers, reserved: 1, warn() {}, exit });
     for (let n = 0; n < 3; n++) {
       const holder = outermost();
       await connections.take(holder, limitMs);

@@ -39,6 +39,14 @@ interface Held {
   readonly place: Place<Holder>;
 }
 
+export interface ConnectionsSetup {
+  readonly timers: Timers;
+  readonly reserved: number;
+  readonly warn: (cause: unknown) => void;
+  /** A connection that a pool opens outlives the transaction it is opened for, and must not run in its context. */
+  readonly exit: <T>(work: () => T) => T;
+}
+
 /** Milliseconds that a transaction which has ended waits for its connection to be given back. */
 export const releaseTimeoutMs = 5_000;
 
@@ -47,12 +55,13 @@ export class Connections {
   readonly #timers: Timers;
   readonly #reserved: number;
   readonly #warn: (cause: unknown) => void;
+  readonly #exit: <T>(work: () => T) => T;
   readonly #holders = new LinkedSet<Holder>();
   /** Outermost transactions that wait because of C2. */
   readonly #queue: (() => void)[] = [];
   #outermost = 0;
 
-  constructor(driver: Driver<unknown>, timers: Timers, reserved: number, warn: (cause: unknown) => void) {
+  constructor(driver: Driver<unknown>, { timers, reserved, warn, exit }: ConnectionsSetup) {
     const { connectionsMax } = driver;
     if (!Number.isInteger(reserved) || reserved < 0 || (reserved > 0 && reserved >= (connectionsMax ?? 0))) {
       throw new SettleError(
@@ -65,6 +74,7 @@ export class Connections {
     this.#timers = timers;
     this.#reserved = reserved;
     this.#warn = warn;
+    this.#exit = exit;
   }
 
   /** Whether transactions hold all connections there can be. */
@@ -107,7 +117,7 @@ export class Connections {
   #take(holder: Holder, leftMs: number, timeoutMs: number): MaybePromise<Connection> {
     // Then nothing has to be waited for.
     const hadIdle = this.#driver.hasIdleConnection === true;
-    const taken = this.#driver.acquire(holder);
+    const taken = this.#exit(() => this.#driver.acquire(holder));
     if (!isPromiseLike(taken) || hadIdle) return taken;
     const late = (): SettleError => this.#exhausted(holder, `none came within ${timeoutMs} ms`);
     // C3

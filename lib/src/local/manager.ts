@@ -421,7 +421,9 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
       this.warn(
         new SettleError('internal', `a connection could not be given back: ${messageOf(cause)}`, { cause }),
       );
-    return { driver, connections: new Connections(driver, this.timers, reserved, warn), timers: this.timers };
+    const { timers } = this;
+    const connections = new Connections(driver, { timers, reserved, warn, exit: (work) => this.exit(work) });
+    return { driver, connections, timers };
   }
 }
 

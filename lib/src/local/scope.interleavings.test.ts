@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   ScriptedDatabase,
@@ -516,6 +517,22 @@ describe('what the driver does wrong', () => {
 function onWarning(): never {
   throw new Error('the listener is wrong');
 }
+
+describe('a connection that the pool opens', () => {
+  test('runs in no transaction, also if it was opened for one: what it calls back later would be in an ended one', async () => {
+    const { database } = world();
+    const contexts: (<T>(call: () => T) => T)[] = [];
+    const tx = createTransactions({
+      ...database.driver,
+      acquire(need) {
+        contexts.push(AsyncLocalStorage.snapshot());
+        return database.driver.acquire(need);
+      },
+    });
+    await tx.run((t) => t.client.query('insert'));
+    expect(contexts.map((within) => within(() => tx.current()))).toEqual([undefined]);
+  });
+});
 
 describe('a listener of warnings that throws', () => {
   test('does not make a committed transaction look rolled back', async () => {
