@@ -45,6 +45,12 @@ export class Hooks {
     this.#before = joined(this.#before, released.#before);
     this.#after = joined(this.#after, released.#after);
     this.#token = joined(this.#token, released.#token);
+    released.forget();
+  }
+
+  /** None of them is of any use any more. */
+  forget(): void {
+    this.#before = this.#after = this.#token = undefined;
   }
 
   /** Each in its order, and those that they register. The first that throws ends it: a veto. */

@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   ScriptedDatabase,
@@ -11,6 +13,7 @@ import type { SettleError } from '../util/errors.ts';
 import { mysqlDialect } from './dialect.ts';
 import { createTransactions } from './manager.ts';
 import { cancelGraceMs, commitTimeoutMs, rollbackTimeoutMs } from './physical.ts';
+import type { Transaction } from './transaction.ts';
 import type { Transactions, TransactionsOptions } from './transactions.ts';
 
 interface World {
@@ -21,6 +24,9 @@ interface World {
 }
 
 const worlds: World[] = [];
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 /** Everything in it happens when the test says so; what must never happen is looked for at its end. */
 function world(options: ScriptedOptions & TransactionsOptions = {}): World {
@@ -804,6 +810,38 @@ describe('the function', () => {
     };
     expect(await tx.run(() => thenable)).toBe('done');
     expect(thens).toBe(1);
+  });
+});
+
+describe('a scope that has ended', () => {
+  test('keeps nothing of what its function returned or registered in memory, whoever still has it', async () => {
+    const { tx } = world();
+    const kept: unknown[] = [];
+    const left: WeakRef<object>[] = [];
+    const leave = (): object => {
+      const object = { rows: [1, 2, 3] };
+      left.push(new WeakRef(object));
+      return object;
+    };
+    const work = (t: Transaction<ScriptedHandle>): object => {
+      kept.push(t);
+      const [before, after] = [leave(), leave()];
+      t.onBeforeCommit(() => before);
+      t.onCompletion(() => after);
+      return leave();
+    };
+    await tx.run(work);
+    await tx.run((t) => {
+      t.setRollbackOnly();
+      return work(t);
+    });
+    const handle = await tx.begin();
+    work(handle);
+    await handle.fail();
+    await turn();
+    collectGarbage();
+    expect(left.map((ref) => ref.deref())).toEqual(left.map(() => undefined));
+    expect(kept).toHaveLength(3);
   });
 });
 

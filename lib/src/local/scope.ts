@@ -290,8 +290,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     const end = this.#endUnderWay();
     if (end !== undefined) return await end;
     this.#abortedBy = error;
+    const reject = this.#rejectRun;
     await this.#rollBack(error);
-    this.#rejectRun?.(error);
+    reject?.(error);
   }
 
   async done(): Promise<void> {
@@ -565,6 +566,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
         break;
     }
     await this.#runAfterHooks(this.physical.fault?.code === 'implicit_commit' ? 'unknown' : 'rolled-back');
+    this.level.hooks.forget();
   }
 
   /** Hooks that fail after a rollback must not hide why there was one. */
@@ -586,6 +588,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.#forget();
     if (this.#client !== undefined) this.driver.holding?.end(this.#client, reason.kind);
     this.#client = undefined;
+    this.#rejectRun = undefined;
     if (this.#holdsTurn) {
       this.#holdsTurn = false;
       this.level.parent?.turns.give();
