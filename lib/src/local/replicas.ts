@@ -27,6 +27,9 @@ const replicaRestMsDefault = 5_000;
 const questionMsMax = 1_000;
 /** Milliseconds an answer may take beyond that. */
 const answerMsMax = 1_000;
+/** Milliseconds a connection may take to come. A read that has less says nothing about the replica. */
+const connectMsMax = 500;
+/** Milliseconds between questions to a server that does not wait itself; doubles each time. */
 const pauseMsMin = 2;
 const pauseMsMax = 50;
 
@@ -205,8 +208,8 @@ class Attempt<Client> implements Source<Client> {
     try {
       connection = await connections.take(holder, this.#waitMs);
     } catch (cause) {
-      const hadTime = this.#waitMs === this.#plan.waitMs || !isLate(cause);
-      throw this.#skip(connections.isFull || !hadTime ? 'busy' : 'gone', cause);
+      const isSlow = isLate(cause) && this.#waitMs < connectMsMax;
+      throw this.#skip(connections.isFull || isSlow ? 'busy' : 'gone', cause);
     }
     await this.#waitFor(connection, holder);
     return connection;
