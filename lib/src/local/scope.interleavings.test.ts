@@ -328,6 +328,31 @@ describe('a transaction that fails', () => {
     expect(await thrown).toBe(failure);
   });
 
+  test('is rolled back before the hooks of scopes within it are through, but its caller waits for these', async () => {
+    const { tx, database } = world();
+    const hook = Promise.withResolvers<void>();
+    const order: string[] = [];
+    const run = tx.run(async (t) => {
+      t.onAfterRollback(() => order.push('outer hook'));
+      await t.client.query('insert');
+      const nested = tx.run(
+        (n) => {
+          n.onAfterRollback(() => hook.promise.then(() => order.push('inner hook')));
+          return new Promise(() => {});
+        },
+        { propagation: 'nested' },
+      );
+      nested.catch(() => {});
+      throw failure;
+    });
+    const ended = thrownBy(run).then(() => order.push('caller'));
+    await turn();
+    expect([database.log, order]).toEqual([['1 begin', '1 insert', '1 rollback', '1 release reuse'], []]);
+    hook.resolve();
+    await ended;
+    expect(order).toEqual(['inner hook', 'outer hook', 'caller']);
+  });
+
   test('gives its connection up when the ROLLBACK is not answered', async () => {
     const { tx, database, clock } = world();
     const rollback = database.stop('rollback');
@@ -457,6 +482,14 @@ describe('a handle that is ended by hand', () => {
     await (await tx.begin()).done();
     await (await tx.begin()).fail();
     expect(database.log).toEqual([]);
+  });
+
+  test('may call fail() from its hooks after the rollback', async () => {
+    const { tx } = world();
+    const t = await tx.begin();
+    t.onAfterRollback(() => t.fail());
+    t.onCompletion(() => t[Symbol.asyncDispose]());
+    expect(await outcomeOf(t.fail(failure))).toBe('returns undefined');
   });
 
   test('may call fail() from its own hook', async () => {

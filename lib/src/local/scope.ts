@@ -102,6 +102,8 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   #forgetSignal: (() => void) | undefined;
   #rejectRun: ((error: unknown) => void) | undefined;
   #rollingBack: Promise<void> | undefined;
+  /** The part of that before its hooks. */
+  #undoing: Promise<void> | undefined;
   #abortedBy: SettleError | undefined;
   /** Its RELEASE or COMMIT, once that is sent: from then on the server decides, and it is heard out. */
   #settling: Promise<void> | undefined;
@@ -470,9 +472,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     if (this.hasEnded) await this.#throwIfAborted();
   }
 
-  /** The end that is too late to change, to be waited for; undefined while there is none. */
+  /** The end that is too late to change, to be waited for, without its hooks; undefined while there is none. */
   #endUnderWay(): Promise<void> | undefined {
-    if (this.#state.kind === 'ended') return this.#rollingBack ?? Promise.resolve();
+    if (this.#state.kind === 'ended') return this.#undoing ?? Promise.resolve();
     // Its error goes to whoever ended the scope so.
     return this.#settling?.catch(() => {});
   }
@@ -546,27 +548,35 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.#state = { kind: 'ended', reason: { kind: 'failed', error } };
     this.#tellIfIdle();
     // S3. First all are told, so that none of them begins anything while others end.
-    const ends = [...(this.#children ?? [])].map((child) => child.abort(child.#becauseOf(this, error)));
+    const children = [...(this.#children ?? [])];
+    const ends = children.map((child) => child.abort(child.#becauseOf(this, error)));
+    this.#undoing = this.#undo(error, children);
+    await this.#undoing;
+    // S5, theirs first. However long hooks take, they hold no connection.
     for (const end of ends) await end;
+    if (this.role === 'joined') return;
+    await this.#runAfterHooks(this.physical.fault?.code === 'implicit_commit' ? 'unknown' : 'rolled-back');
+    this.level.hooks.forget();
+  }
+
+  async #undo(error: unknown, children: readonly TransactionScope<Client>[]): Promise<void> {
+    for (const child of children) await child.#endUnderWay();
     await this.physical.quieten((by) => by instanceof TransactionScope && by.isWithin(this));
     switch (this.role) {
       case 'joined':
         this.level.mark({ kind: 'failed', cause: error });
-        return this.#end({ kind: 'failed', error });
+        break;
       case 'nested': {
         await this.physical.rollbackTo(this.level);
         const { fault } = this.physical;
         if (fault !== undefined) this.level.parent?.mark({ kind: 'failed', cause: fault });
-        this.#end({ kind: 'failed', error });
         break;
       }
       case 'owner':
         await this.physical.rollback();
-        this.#end({ kind: 'failed', error });
         break;
     }
-    await this.#runAfterHooks(this.physical.fault?.code === 'implicit_commit' ? 'unknown' : 'rolled-back');
-    this.level.hooks.forget();
+    this.#end({ kind: 'failed', error });
   }
 
   /** Hooks that fail after a rollback must not hide why there was one. */
