@@ -9,10 +9,16 @@ const configs = [
   'tsconfig.base.json',
   'tsconfig.json',
   'tsconfig.test.json',
+  'test/local/legacy-decorators/tsconfig.json',
   'lib/tsconfig.json',
   'server/tsconfig.json',
 ];
-const buildInfos = ['lib/dist/.tsbuildinfo', 'server/dist/.tsbuildinfo', '.cache/test.tsbuildinfo'];
+const buildInfos = [
+  'lib/dist/.tsbuildinfo',
+  'server/dist/.tsbuildinfo',
+  '.cache/test.tsbuildinfo',
+  '.cache/test-legacy.tsbuildinfo',
+];
 
 /** Type checks and emits one or more projects; gives back the exit code of tsc. */
 export async function compile(projects = ['lib', 'server']) {

@@ -17,8 +17,9 @@ export function commitOnDefault(status: number): boolean {
 export type RequestScope = ScopeOptions & { readonly propagation: 'required' };
 
 /** The options of the scope that a request is. It cannot be had a second time, so there are no further attempts. */
-export function scopeOf(options: RequestOptions, label: string, signal: AbortSignal): RequestScope {
-  return { ...options, label, signal, propagation: 'required', retry: { attemptsMax: 1 } };
+export function scopeOf(options: RequestOptions, label: string, signal?: AbortSignal): RequestScope {
+  const scope: RequestScope = { ...options, label, propagation: 'required', retry: { attemptsMax: 1 } };
+  return signal === undefined ? scope : { ...scope, signal };
 }
 
 /** Thrown inside the transaction of a request whose answer is not to be committed. It reaches nobody. */
