@@ -150,11 +150,11 @@ describe('an application context of Nest', () => {
     expect(app.get(transactionsToken(), { strict: false })).toBe(tx);
   });
 
-  it.each([true, false])(
-    'gives other modules the transactions without being imported by them: global %s',
-    async (global) => {
+  it.each([{}, { global: false }])(
+    'gives other modules the transactions without being imported by them, unless told otherwise: %j',
+    async (options) => {
       const tx = await audit.transactions();
-      const made = TransactionsModule.forRoot({ name: AUDIT, global, useFactory: () => tx });
+      const made = TransactionsModule.forRoot({ name: AUDIT, ...options, useFactory: () => tx });
       const feature = moduleOf({ providers: [Trail], exports: [Trail] });
       const start = NestFactory.createApplicationContext(moduleOf({ imports: [made, feature] }), {
         logger: false,
@@ -164,7 +164,9 @@ describe('an application context of Nest', () => {
         onTestFinished(() => app.close());
         return await app.get(Trail).note('row');
       });
-      expect(await outcomeOf(outcome)).toMatch(global ? /^returns Trail.note$/ : /settle:transactions:audit/);
+      expect(await outcomeOf(outcome)).toMatch(
+        'global' in options ? /settle:transactions:audit/ : /^returns Trail.note$/,
+      );
     },
   );
 
