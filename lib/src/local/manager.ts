@@ -224,6 +224,7 @@ class TransactionManager<Client> implements Transactions<Client>, ScopeHost<Clie
     try {
       return this.#started(parent, work, options, { label: labelOf(options, work.name), begunAt });
     } catch (error) {
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- handed on as it was thrown
       return Promise.reject(error);
     }
   }

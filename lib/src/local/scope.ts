@@ -346,6 +346,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       this.refuseUnlessActive();
       if (text !== undefined) refuseTransactionControl(text, this.label);
     } catch (error) {
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- handed on as it was thrown
       return Promise.reject(error);
     }
     this.#statements++;
