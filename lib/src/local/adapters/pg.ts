@@ -9,6 +9,7 @@ export interface PgPool {
   connect(): Promise<PgPoolClient>;
   // Whatever its overloads: the handle has the very same ones.
   readonly query: (...args: never[]) => unknown;
+  on?(event: 'connect', listener: (client: PgPoolClient) => void): unknown;
   readonly options?: { readonly max?: number; readonly verify?: unknown };
   readonly idleCount?: number;
   readonly waitingCount?: number;
@@ -53,6 +54,8 @@ export function pgDriver<Pool extends PgPool>(pool: Pool): Driver<PgHandle<Pool>
       next: 'Pass new pg.Pool(...); a single Client cannot serve several transactions',
     });
   }
+  // A packet may bring the end of a connection together with its beginning; that is told before anybody has the client.
+  pool.on?.('connect', (client) => client.on('error', ignore));
   const connections = new WeakMap<PgPoolClient, PgConnection>();
   const connectionOf = (client: PgPoolClient): PgConnection => {
     const known = connections.get(client);

@@ -13,7 +13,7 @@ import { mysql2Driver } from '../../local/adapters/mysql2.ts';
 import { nodeSqliteDriver } from '../../local/adapters/node-sqlite.ts';
 import { pgDriver } from '../../local/adapters/pg.ts';
 import { createTransactions } from '../../local/index.ts';
-import { barrierContract } from '../contract.ts';
+import { barrierContract, type ContractBarrier } from '../contract.ts';
 import { mysqlBarrier } from '../mysql/index.ts';
 import { postgresBarrier } from '../postgres/index.ts';
 import { sqliteBarrier } from '../sqlite/index.ts';
@@ -37,15 +37,20 @@ afterAll(() => Promise.all([pool.end(), mysqlPool.end()]));
 
 const business = pgTable('business', { line: text().notNull() });
 
+type Upkeep = Pick<ContractBarrier<unknown>['guard'], 'migrate' | 'prune'>;
+
+function upkeepOf(barrier: Upkeep): Upkeep {
+  return { migrate: () => barrier.migrate(), prune: (options) => barrier.prune(options) };
+}
+
 /** Empty tables, and the upkeep of the raw barrier, which is the same table. */
 async function openPostgres() {
-  const { migrate, prune } = postgresBarrier(pool);
-  await migrate();
+  const upkeep = upkeepOf(postgresBarrier(pool));
+  await upkeep.migrate();
   await pool.query('delete from settle_barrier; delete from business');
   return {
-    migrate,
-    prune,
-    async written() {
+    upkeep,
+    written: async () => {
       const { rows } = await pool.query<{ line: string }>('select line from business order by id');
       return rows.map(({ line }) => line);
     },
@@ -55,32 +60,32 @@ async function openPostgres() {
 }
 
 barrierContract({ describe, it }, 'settle/local over pg', async () => {
-  const { migrate, prune, ...opened } = await openPostgres();
+  const { upkeep, ...opened } = await openPostgres();
   return {
     ...opened,
-    guard: { ...localBarrier(createTransactions(pgDriver(pool))), migrate, prune },
+    guard: { ...localBarrier(createTransactions(pgDriver(pool))), ...upkeep },
     write: (client, line) => client.query('insert into business (line) values ($1)', [line]),
     commit: (client) => client.query('commit'),
   };
 });
 
 barrierContract({ describe, it }, 'settle/local over Drizzle', async () => {
-  const { migrate, prune, ...opened } = await openPostgres();
+  const { upkeep, ...opened } = await openPostgres();
   const db = drizzle(pool);
   return {
     ...opened,
-    guard: { ...localBarrier(createTransactions(drizzleDriver(db, pgDriver))), migrate, prune },
+    guard: { ...localBarrier(createTransactions(drizzleDriver(db, pgDriver))), ...upkeep },
     write: (client, line) => client.insert(business).values({ line }),
     commit: (client) => client.execute('commit'),
   };
 });
 
 barrierContract({ describe, it }, 'settle/local over mysql2', async () => {
-  const { migrate, prune } = mysqlBarrier(mysqlPool);
-  await migrate();
+  const upkeep = upkeepOf(mysqlBarrier(mysqlPool));
+  await upkeep.migrate();
   for (const table of ['settle_barrier', 'business']) await mysqlPool.query(`delete from ${table}`);
   return {
-    guard: { ...localBarrier(createTransactions(mysql2Driver(mysqlPool))), migrate, prune },
+    guard: { ...localBarrier(createTransactions(mysql2Driver(mysqlPool))), ...upkeep },
     write: (client, line) => client.execute('insert into business (line) values (?)', [line]),
     async written() {
       const [rows] = await mysqlPool.query<RowDataPacket[]>('select line from business order by id');
@@ -96,13 +101,12 @@ barrierContract({ describe, it }, 'settle/local over node:sqlite', async () => {
   const db = new DatabaseSync(':memory:');
   let nowMs = Date.now();
   db.exec('create table business (line text)');
-  const { migrate, prune } = sqliteBarrier(db, { now: () => nowMs });
-  migrate();
+  const upkeep = upkeepOf(sqliteBarrier(db, { now: () => nowMs }));
+  await upkeep.migrate();
   return {
     guard: {
       ...localBarrier(createTransactions(nodeSqliteDriver(db)), { now: () => nowMs }),
-      migrate,
-      prune,
+      ...upkeep,
     },
     write: (client, line) => client.prepare('insert into business values (?)').run(line),
     written: async () =>

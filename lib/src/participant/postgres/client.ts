@@ -21,6 +21,7 @@ export interface PostgresPoolClient extends PostgresClient {
 
 export interface PostgresPool {
   connect(): Promise<PostgresPoolClient>;
+  on?(event: 'connect', listener: (client: PostgresPoolClient) => void): unknown;
 }
 
 /** The clients of a pool, whose `connect` may also take a callback. */

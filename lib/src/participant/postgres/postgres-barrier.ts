@@ -35,6 +35,8 @@ export function postgresBarrier<Pool extends PostgresPool>(
   options: PostgresBarrierOptions = {},
 ): PostgresBarrier<ClientOf<Pool>> {
   const begin = beginText(options);
+  // A packet may bring the end of a connection together with its beginning; that is told before anybody has the client.
+  pool.on?.('connect', (client) => client.on('error', ignore));
   return pooledBarrier<ClientOf<Pool>, PostgresClient>(
     {
       async acquire() {

@@ -23,10 +23,8 @@ export function openPostgres(url: string): ServiceDatabase {
     max: connectionsMax,
     connectionTimeoutMillis: patienceMs,
   });
-  // A connection that breaks while nobody uses it is replaced; without a listener it would end the process. So would one
-  // that is ended by the very message that says it is open: by then the pool listens no more, and its user not yet.
+  // A connection that breaks while nobody uses it is replaced; without a listener it would end the process.
   pool.on('error', () => {});
-  pool.on('connect', (client) => client.on('error', () => {}));
   const barrier = postgresBarrier(pool, { lockTimeoutMs: patienceMs });
   return {
     barrier: throughQuery(barrier, queryOf),
