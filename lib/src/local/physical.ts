@@ -258,12 +258,14 @@ export class PhysicalTransaction {
     }
     const quiet = new Promise<void>((resolve) => void (this.#whenQuiet ??= []).push(resolve));
     const { timers } = this.#source;
+    let isOver = false;
     let again: Timer | undefined;
-    const cancel = (): void => {
-      void this.#cancel();
-      again = timers.set(cancelAgainMs, cancel);
+    const cancel = async (): Promise<void> => {
+      await this.#cancel();
+      // One at a time: each may take a connection of its own, of a server that has none to spare.
+      if (!isOver) again = timers.set(cancelAgainMs, () => void cancel());
     };
-    cancel();
+    void cancel();
     try {
       const late = (): Error => new Error(`it goes on after ${cancelGraceMs} ms`);
       await inTime(quiet, cancelGraceMs, timers, late);
@@ -271,6 +273,7 @@ export class PhysicalTransaction {
       this.#fault ??= aborted(this.label, 'its statement could not be cancelled', error);
       await this.#giveBack('discard');
     } finally {
+      isOver = true;
       if (again !== undefined) timers.forget(again);
     }
   }

@@ -140,7 +140,8 @@ describe('a signal that aborts', () => {
     abort.abort();
     await clock.advance(cancelGraceMs);
     expect(await outcome).toBe('transaction_cancelled');
-    expect(database.log.at(-1)).toBe('1 release discard');
+    // One cancel at a time: it may be a connection of its own, to a server that has too many already.
+    expect(database.log).toEqual(['1 begin', '1 insert', '1 cancel', '1 release discard']);
     insert.go();
   });
 
