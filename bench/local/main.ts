@@ -3,7 +3,8 @@
  * peers. One process; all contenders take short turns, round after round, and each is compared with the hand-written code
  * of the same round.
  *
- *   npm run bench -- local [--rounds 15] [--ms 700] [--clients 1,32] [--only "pg by hand,settle over pg"]
+ *   npm run bench -- local [--rounds 15] [--ms 700] [--clients 1,32] [--synchronous-commit on]
+ *                          [--only "pg by hand,settle over pg"]
  */
 import { parseArgs } from 'node:util';
 import { Client } from 'pg';
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     ms: { type: 'string', default: '700' },
     clients: { type: 'string', default: '1,32' },
     only: { type: 'string', default: '' },
+    'synchronous-commit': { type: 'string', default: 'on' },
   },
 });
 const rounds = Number(values.rounds);
@@ -28,9 +30,10 @@ const contenders = all.filter(({ name }) => only.length === 0 || only.includes(n
 
 const postgres = await findPostgres();
 const server = await postgres.start();
-// A commit that waits for the disk would hide what the code around it costs.
-const url = `${server.url}?options=-c%20synchronous_commit%3Doff`;
-console.log(`bench local: ${machine()}; ${postgres.about}, synchronous_commit=off`);
+// Off, it shows what the code costs that a commit which waits for the disk hides.
+const durability = `synchronous_commit=${values['synchronous-commit']}`;
+const url = `${server.url}?options=-c%20${encodeURIComponent(durability)}`;
+console.log(`bench local: ${machine()}; ${postgres.about}, ${durability}`);
 console.log(`${rounds} rounds of ${durationMs} ms each, the first fifth not counted`);
 
 const admin = new Client({ connectionString: url });

@@ -115,10 +115,10 @@ export class Connections {
   }
 
   #take(holder: Holder, leftMs: number, timeoutMs: number): MaybePromise<Connection> {
-    // Then nothing has to be waited for.
-    const hadIdle = this.#driver.hasIdleConnection === true;
+    // Then nothing has to be waited for, nor opened.
+    if (this.#driver.hasIdleConnection === true) return this.#driver.acquire(holder);
     const taken = this.#exit(() => this.#driver.acquire(holder));
-    if (!isPromiseLike(taken) || hadIdle) return taken;
+    if (!isPromiseLike(taken)) return taken;
     const late = (): SettleError => this.#exhausted(holder, `none came within ${timeoutMs} ms`);
     // C3
     const giveBack = (connection: Connection): void => void this.#release(connection, 'reuse');
