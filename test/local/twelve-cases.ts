@@ -160,13 +160,11 @@ export function twelveCases<Client>(subject: Subject<Client>): void {
           },
           { label: `request ${n}` },
         );
-      const [first, second] = await Promise.allSettled([request(1), request(2)]);
-      const failed = [first, second].filter((outcome) => outcome.status === 'rejected');
-      expect(failed.length).toBeGreaterThan(0);
-      for (const { reason } of failed) {
-        expect(reason).toMatchObject({ code: 'pool_exhausted' });
-        expect(String(reason)).toMatch(/2 of 2 connections: request \d .*request \d/);
-      }
+      const outcomes = await Promise.allSettled([request(1), request(2)]);
+      const reasons = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+      for (const reason of reasons) expect(reason).toMatchObject({ code: 'pool_exhausted' });
+      // The second may find that the first has just given its connection back.
+      expect(reasons.map(String).join('\n')).toMatch(/2 of 2 connections: request \d .*request \d/);
     });
 
     test('8. un-awaited query after commit: refused, and in no other transaction', async () => {

@@ -124,7 +124,7 @@ export class PhysicalTransaction {
       }
       // Whoever waits for the end of the statement does not want it begun.
       if (this.#whenQuiet !== undefined) throw endedEarly(this.label, 'its statement was sent');
-      if (text !== undefined && leavesSessionState(text)) this.#mayBeReused = false;
+      this.#look(text);
       const result = await statement(connection);
       this.#checkAfter();
       return result;
@@ -148,7 +148,7 @@ export class PhysicalTransaction {
         for (const sql of this.#messagesToOpen(at)) mustBeNow(connection.execute(sql));
         at.isOpen = true;
       }
-      if (text !== undefined && leavesSessionState(text)) this.#mayBeReused = false;
+      this.#look(text);
       const result = statement(connection);
       this.#checkAfter();
       return result;
@@ -315,6 +315,11 @@ export class PhysicalTransaction {
     if (level.parent === undefined) return this.#source.driver.dialect.begin(this.begin);
     level.savepoint = `settle_${++this.#savepoints}`;
     return [`savepoint ${level.savepoint}`];
+  }
+
+  #look(text: string | undefined): void {
+    if (text === undefined || !leavesSessionState(text, this.#source.driver.dialect.name)) return;
+    this.#mayBeReused = false;
   }
 
   #refuseAfterFault(): void {

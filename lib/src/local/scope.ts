@@ -65,6 +65,9 @@ const active: State = { kind: 'active' };
 const closing: State = { kind: 'closing' };
 const completed: Ended = { kind: 'completed' };
 
+/** How often what a handle holds is flushed, and the hooks run that this registers. */
+const flushesMax = 100;
+
 export interface ScopeSetup<Client> {
   readonly label: string;
   readonly role: Transaction<Client>['role'];
@@ -490,8 +493,13 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   async #runBeforeCommit(): Promise<void> {
     try {
-      await this.level.hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
-      if (this.driver.holding !== undefined) await this.#flush();
+      const { hooks } = this.level;
+      for (let round = 1; hooks.hasBeforeCommit; round++) {
+        if (round > flushesMax) throw this.#flushesWithoutEnd();
+        await hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
+        // What is flushed may register further ones.
+        if (this.driver.holding !== undefined) await this.#flush();
+      }
     } catch (error) {
       throw await this.failWith(error);
     }
@@ -661,6 +669,12 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       `${this.label} was still open when ${parent.label} around it ended; it was begun ${this.#host.places.tell(this.#begunAt)}`,
       { next: 'Call done() before the scope around it ends; `await using` rolls back what is not done' },
     );
+  }
+
+  #flushesWithoutEnd(): SettleError {
+    return new SettleError('limit_exceeded', `${this.label}: hooks before the commit come to no end`, {
+      next: 'Register no hook from what is flushed before the commit',
+    });
   }
 
   #openForLong(ms: number): SettleError {

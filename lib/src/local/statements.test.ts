@@ -104,7 +104,7 @@ describe('transaction control', () => {
       `${'-- x\n /**/'.repeat(1e5)}!`,
     ]) {
       expect(isRefused(text)).toBe(false);
-      expect(leavesSessionState(text)).toBe(false);
+      expect(leavesSessionState(text, 'postgres')).toBe(false);
     }
     expect(performance.now() - beganMs).toBeLessThan(1_000);
   });
@@ -146,7 +146,7 @@ describe('state of the session', () => {
     '/* why */ set search_path = app',
     '-- why\nlisten orders',
   ])('is left by %j', (text) => {
-    expect(leavesSessionState(text)).toBe(true);
+    expect(leavesSessionState(text, 'postgres')).toBe(true);
   });
 
   test.each([
@@ -171,6 +171,12 @@ describe('state of the session', () => {
     'using',
     '',
   ])('is not left by %j', (text) => {
-    expect(leavesSessionState(text)).toBe(false);
+    expect(leavesSessionState(text, 'postgres')).toBe(false);
   });
+});
+
+test('LOCAL is local to the transaction on PostgreSQL, and to the session on MySQL', () => {
+  const text = '/* ours */ SET LOCAL sql_mode = 0';
+  expect(leavesSessionState(text, 'postgres')).toBe(false);
+  expect(leavesSessionState(text, 'mysql')).toBe(true);
 });

@@ -1,5 +1,6 @@
 /** What the text of a statement says about transactions and sessions. It looks at the beginning only: it is no parser. */
 import { SettleError } from '../util/errors.ts';
+import type { Dialect } from './dialect.ts';
 
 const leading = /^(?:[\s;]+|(?:--|#)[^\n]*\n|\/\*(?!!)[\s\S]*?\*\/)*/;
 
@@ -40,8 +41,11 @@ export function refuseTransactionControl(text: string, label: string): void {
 }
 
 /** Whether the session may be another one afterwards, so that nobody else should get the connection. */
-export function leavesSessionState(text: string): boolean {
-  return maySetState(text) && sessionState.test(text.slice(0, lookedAtMax).replace(leading, ''));
+export function leavesSessionState(text: string, database: Dialect['name']): boolean {
+  if (!maySetState(text)) return false;
+  const start = text.slice(0, lookedAtMax).replace(leading, '');
+  // MySQL's LOCAL is another word for SESSION; PostgreSQL's ends with the transaction.
+  return sessionState.test(start) || (database === 'mysql' && /^set\s+local\b/i.test(start));
 }
 
 // The common statements are told by their first letters, without a copy of the text.

@@ -126,7 +126,7 @@ export class PostgresJsConnection implements Connection {
   }
 
   async run(query: PostgresJsQuery, text: string): Promise<unknown> {
-    if (leavesSessionState(text)) this.#leavesSessionState = true;
+    if (leavesSessionState(text, 'postgres')) this.#leavesSessionState = true;
     if (!mayHideControl(text)) return await this.#send(query);
     await this.execute(`savepoint ${watch}`);
     try {
