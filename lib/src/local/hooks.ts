@@ -1,5 +1,8 @@
 import { SettleError } from '../util/errors.ts';
+import { isPromiseLike } from '../util/maybe-promise.ts';
+import { inTime } from './in-time.ts';
 import type { ReadToken } from './read-token.ts';
+import type { Timers } from './timers.ts';
 
 /** How a transaction ended. `unknown`: the answer to its COMMIT was lost. */
 export type CompletionStatus = 'committed' | 'rolled-back' | 'unknown';
@@ -10,6 +13,9 @@ export type TokenHook = (token: ReadToken) => unknown;
 
 /** Of one transaction or savepoint. A loop that registers hooks from hooks meets it soon. */
 export const hooksMax = 10_000;
+
+/** Milliseconds for which a hook that runs after the end is waited for; then it has failed, and the next one's turn comes. */
+export const hookTimeoutMs = 60_000;
 
 /**
  * What is to be done around the end of a transaction, in the order it was asked for. Belongs to the transaction or the
@@ -61,11 +67,12 @@ export class Hooks {
   }
 
   /** Every one of them, one after the other; gives back what they threw. */
-  async runAfter(status: CompletionStatus, token?: ReadToken): Promise<readonly unknown[]> {
+  async runAfter(status: CompletionStatus, timers: Timers, token?: ReadToken): Promise<readonly unknown[]> {
     const errors: unknown[] = [];
     const run = async (hook: Hook): Promise<void> => {
       try {
-        await hook();
+        const done = hook();
+        if (isPromiseLike(done)) await inTime(done, hookTimeoutMs, timers, hookTooLong);
       } catch (error) {
         errors.push(error);
       }
@@ -104,5 +111,11 @@ function refuseMore(count: number): void {
   if (count < hooksMax) return;
   throw new SettleError('limit_exceeded', `more than ${hooksMax} hooks of one kind in one transaction`, {
     next: 'Register one hook for the whole list instead of one for each',
+  });
+}
+
+function hookTooLong(): SettleError {
+  return new SettleError('hook_failed', `a hook is not done after ${hookTimeoutMs} ms, and goes on alone`, {
+    next: 'Start what takes long with exit(), and do not wait for it in the hook',
   });
 }

@@ -11,6 +11,7 @@ import { outcomeOf, thrownBy, turn } from '../../../test/local/world.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { SettleError } from '../util/errors.ts';
 import { mysqlDialect } from './dialect.ts';
+import { hookTimeoutMs } from './hooks.ts';
 import { createTransactions } from './manager.ts';
 import { cancelGraceMs, commitTimeoutMs, rollbackTimeoutMs } from './physical.ts';
 import type { Transaction } from './transaction.ts';
@@ -534,6 +535,20 @@ describe('what the driver does wrong', () => {
     expect(await tx.run((t) => t.client.query('insert'))).toBe('insert');
     expect(warnings.map(({ code }) => code)).toEqual(['internal']);
     database.giveBack();
+  });
+
+  test('a hook that never ends is waited for so long, and those after it run', async () => {
+    const { tx, clock } = world();
+    const told: string[] = [];
+    const ran = outcomeOf(
+      tx.run((t) => {
+        t.onAfterCommit(() => new Promise(() => {}));
+        t.onAfterCommit(() => told.push('next'));
+      }),
+    );
+    await clock.advance(hookTimeoutMs);
+    expect(await ran).toBe('post_commit_failed');
+    expect(told).toEqual(['next']);
   });
 
   test('an acquire() that throws at once is database_unreachable', async () => {

@@ -533,7 +533,9 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.#end(completed);
     if (committedAt?.doubt !== undefined) this.#host.warn(committedAt.doubt);
     if (!hooks.hasAfter) return;
-    const errors = await this.#host.exit(() => hooks.runAfter('committed', committedAt?.token));
+    const errors = await this.#host.exit(() =>
+      hooks.runAfter('committed', this.#host.timers, committedAt?.token),
+    );
     if (errors.length > 0) throw new PostCommitError(this.label, errors, result);
   }
 
@@ -591,7 +593,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   /** Hooks that fail after a rollback must not hide why there was one. */
   async #runAfterHooks(status: CompletionStatus): Promise<void> {
     if (!this.level.hooks.hasAfter) return;
-    const errors = await this.#host.exit(() => this.level.hooks.runAfter(status));
+    const errors = await this.#host.exit(() => this.level.hooks.runAfter(status, this.#host.timers));
     for (const cause of errors) {
       this.#host.warn(
         new SettleError('hook_failed', `${this.label} (${status}): a hook failed: ${messageOf(cause)}`, {
