@@ -3,6 +3,7 @@ import { SettleError } from '../../util/errors.ts';
 import type { Connection, Driver, Gate } from '../driver.ts';
 import { nestedOptionConflict } from './nested-options.ts';
 import { refuse, refuseLater } from './orm.ts';
+import { givesRows } from './sqlite.ts';
 
 /** The part of a `Kysely` that is used. */
 export interface KyselyInstance {
@@ -283,7 +284,8 @@ interface Mysql2Header {
 
 async function onSqlite(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {
   const statement = (handle as { prepare(sql: string): SqliteStatement }).prepare(sql);
-  if (statement.reader ?? statement.columns().length > 0) return { rows: statement.all(...parameters) };
+  const reads = statement.reader ?? (statement.columns?.().length ?? Number(givesRows(sql))) > 0;
+  if (reads) return { rows: statement.all(...parameters) };
   const { changes, lastInsertRowid } = statement.run(...parameters);
   return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
 }
@@ -291,7 +293,8 @@ async function onSqlite(handle: object, { sql, parameters }: KyselyQuery): Promi
 interface SqliteStatement {
   /** better-sqlite3's: whether it gives rows. */
   readonly reader?: boolean;
-  columns(): readonly unknown[];
+  /** node:sqlite's; older Nodes do not have it, 22.14 among them. */
+  columns?(): readonly unknown[];
   all(...parameters: readonly unknown[]): never[];
   run(...parameters: readonly unknown[]): {
     readonly changes: number | bigint;

@@ -8,7 +8,12 @@ export interface NodeSqliteDatabase extends SqliteDatabase {
   readonly isTransaction?: boolean;
 }
 
-/** Transactions over one database of node:sqlite; its statements return at once, also inside a transaction. */
+/**
+ * Transactions over one database of node:sqlite; its statements return at once, also inside a transaction.
+ *
+ * Where Node does not tell whether a transaction is open (22.14), a COMMIT hidden in `exec` shows only at the end, as SQLite's
+ * own error `no transaction is active`: what came before it is committed.
+ */
 export function nodeSqliteDriver<Database extends NodeSqliteDatabase>(
   db: Database,
 ): Driver<SqliteHandle<Database>> {

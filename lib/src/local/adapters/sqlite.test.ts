@@ -19,7 +19,9 @@ describe('the one handle of SQLite', () => {
   test('can be written after a read-only transaction that somebody ended behind our back', async () => {
     const tx = createTransactions(nodeSqliteDriver(database));
     const read = tx.run((t) => t.client.exec('select 1; commit'), { readOnly: true });
-    expect(await outcomeOf(read)).toBe('implicit_commit');
+    // Older Nodes do not tell whether a transaction is open.
+    const told = 'isTransaction' in database ? 'implicit_commit' : 'no transaction is active';
+    expect(await outcomeOf(read)).toContain(told);
     expect(await outcomeOf(tx.run((t) => t.client.exec('insert into note values (1)')))).toBe(
       'returns undefined',
     );

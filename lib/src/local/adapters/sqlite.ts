@@ -183,12 +183,16 @@ function statusOf(isInTransaction: boolean | undefined): TransactionStatus | und
 
 function queried(statement: object, sql: string, values: readonly SqlValue[]): SqlResult {
   const { all, run } = statement as Record<'all' | 'run', (...values: readonly SqlValue[]) => unknown>;
-  // Asking the statement itself whether it reads is not the same in both drivers, nor possible in old ones.
-  if (/^\s*(?:select|with|pragma)\b|\breturning\b/i.test(sql)) {
+  if (givesRows(sql)) {
     return { rows: Reflect.apply(all, statement, values) as readonly unknown[], affected: 0 };
   }
   const { changes } = Reflect.apply(run, statement, values) as { readonly changes: number | bigint };
   return { rows: [], affected: Number(changes) };
+}
+
+/** By its text: asking the statement itself is not the same in both drivers, nor possible in old ones. */
+export function givesRows(sql: string): boolean {
+  return /^\s*(?:select|with|pragma)\b|\breturning\b/i.test(sql);
 }
 
 function run(statement: object): void {
