@@ -551,6 +551,30 @@ describe('what the driver does wrong', () => {
     expect(told).toEqual(['next']);
   });
 
+  test('hooks that what is flushed registers run too, but not for ever', async () => {
+    const { database } = world();
+    const flushing = (registers: number) => {
+      let left = registers;
+      const tx: Transactions<ScriptedHandle> = createTransactions<ScriptedHandle>({
+        ...database.driver,
+        holding: {
+          flush: () => (left-- > 0 ? tx.current()?.onBeforeCommit(() => told.push(left)) : undefined),
+          end: () => {},
+        },
+      });
+      const told: number[] = [];
+      const ran = tx.run(async (t) => {
+        await t.client.query('insert');
+        t.onBeforeCommit(() => told.push(registers));
+      });
+      return { told, outcome: outcomeOf(ran) };
+    };
+    const few = flushing(2);
+    expect(await few.outcome).toBe('returns undefined');
+    expect(few.told).toHaveLength(3);
+    expect(await flushing(Infinity).outcome).toBe('limit_exceeded');
+  });
+
   test('an acquire() that throws at once is database_unreachable', async () => {
     const { database } = world();
     const broken = createTransactions({

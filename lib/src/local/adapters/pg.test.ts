@@ -38,6 +38,35 @@ it('and it fails the barrier, not the process', async () => {
   });
 });
 
+it('a connection is not given back while a cancel for it may still come', async () => {
+  const released: unknown[] = [];
+  const client = {
+    query: () => Promise.resolve({ command: null, rows: [], rowCount: 0 }),
+    release: (destroy?: boolean) => void released.push(destroy),
+    on: () => {},
+    processID: 7,
+  };
+  class Client {
+    on(): void {}
+    connect = () => Promise.reject(new Error('no more connections'));
+    query = () => Promise.resolve();
+    end = () => Promise.resolve();
+  }
+  const fake = {
+    connect: () => Promise.resolve(client),
+    query: () => {},
+    totalCount: 1,
+    options: {},
+    Client,
+  };
+  const driver = pgDriver(fake);
+  const connection = await driver.acquire({ readOnly: false });
+  await connection.release('reuse');
+  await expect(connection.cancel?.()).rejects.toThrow('no more connections');
+  await connection.release('reuse');
+  expect(released).toEqual([false, true]);
+});
+
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 const authenticationOk = message('R', Buffer.from([0, 0, 0, 0]));
 const readyForQuery = message('Z', Buffer.from('I'));
