@@ -68,6 +68,11 @@ const layers: Record<string, Layer> = {
   local: { imports: ['util'], node: ['node:async_hooks'] },
   'local/adapters': { imports: ['local', 'util'], node: ['node:async_hooks'] },
   'local/glue': { imports: ['local', 'util'] },
+  outbox: { imports: ['local', 'define/standard-schema', 'util'] },
+  relay: { imports: ['outbox', 'local', 'util'] },
+  'relay/publishers': { imports: ['relay', 'outbox', 'client', 'http', 'wire', 'util'] },
+  inbox: { imports: ['local', 'util'] },
+  consumer: { imports: ['inbox', 'outbox', 'define/standard-schema', 'local', 'http', 'wire', 'util'] },
   testing: { imports: ['anything in lib'] },
 };
 

@@ -221,7 +221,8 @@ export class PhysicalTransaction {
     // PostgreSQL answers so to the COMMIT of a transaction in which a statement failed.
     const isRolledBack = tag === 'ROLLBACK';
     const committedAt = position === undefined || isRolledBack ? undefined : await position.after();
-    await this.#giveBack(isOpenStill || committedAt?.doubt !== undefined ? 'discard' : 'reuse');
+    const givenBack = this.#giveBack(isOpenStill || committedAt?.doubt !== undefined ? 'discard' : 'reuse');
+    if (isPromiseLike(givenBack)) await givenBack;
     if (isRolledBack) throw new UnexpectedRollback(this.label, level.firstFailure?.error ?? serverRolledBack);
     return committedAt;
   }

@@ -32,6 +32,8 @@ export interface RelayStore {
   promote(limit: number): Promise<Promotion>;
   /** Keys that no message may overtake a dead letter of, of these lanes. */
   blockedKeys(lanes: readonly number[]): Promise<readonly BlockedKey[]>;
+  /** Forgets the dedup keys of messages that are older, at most `limit`. Gives back how many. */
+  prune(options: { readonly dedupOlderThanMs: number; readonly limit: number }): Promise<number>;
   readonly dead: DeadLetters;
   stats(): Promise<OutboxStats>;
 }
@@ -100,8 +102,11 @@ export interface Promotion {
   readonly nextInMs: number | undefined;
 }
 
+/** Order is kept per destination and key. */
 export interface BlockedKey {
   readonly lane: number;
+  readonly target: string;
+  readonly address: string;
   readonly key: string;
 }
 

@@ -25,13 +25,17 @@ interface PgClient {
 }
 
 export interface PgPoolClient {
-  query(text: string, values?: unknown[]): Promise<PgResult | readonly PgResult[]>;
+  query(text: string, values?: unknown[]): Promise<PgAnswer>;
+  query(text: string, callback: (error: Error | null, answer: PgAnswer) => void): void;
   release(destroy?: boolean): void;
   on(event: 'error', listener: (error: Error) => void): unknown;
   /** Since 8.21. */
   getTransactionStatus?(): string | null;
   readonly processID?: number | null;
 }
+
+/** Of several statements in one text, one result each. */
+type PgAnswer = PgResult | readonly PgResult[];
 
 interface PgResult {
   readonly command: string | null;
@@ -122,8 +126,14 @@ class PgConnection implements Connection {
     client.on('error', ignore);
   }
 
+  /** With a callback: for a promise, pg makes three, and that is felt in every BEGIN and COMMIT (bench/local). */
   execute(sql: string): Promise<string | undefined> {
-    return this.client.query(sql).then(tagOf);
+    return new Promise((resolve, reject) => {
+      this.client.query(sql, (error, answer) => {
+        if (error) reject(error);
+        else resolve(tagOf(answer));
+      });
+    });
   }
 
   query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
@@ -174,7 +184,7 @@ class PgConnection implements Connection {
   }
 }
 
-function tagOf(answer: PgResult | readonly PgResult[]): string | undefined {
+function tagOf(answer: PgAnswer): string | undefined {
   const last = Array.isArray(answer) ? (answer as readonly PgResult[]).at(-1) : (answer as PgResult);
   return last?.command ?? undefined;
 }
