@@ -28,6 +28,8 @@ export interface Dialect {
   commitsBefore(error: unknown): boolean;
   /** Whether a connection was refused because of who asked for it, or for which database. */
   deniesAccess(error: unknown): boolean;
+  /** Whether a statement was refused because a table it names is not there. */
+  missesTable(error: unknown): boolean;
 }
 
 /**
@@ -75,6 +77,7 @@ export const postgresDialect: Dialect = {
   commitsBefore: () => true,
   // Invalid authorization, and no such database.
   deniesAccess: (error) => causesOf(error).some(({ code }) => /^(?:28|3D000)/.test(String(code))),
+  missesTable: (error) => codeOf(error) === '42P01',
 };
 
 /** https://mariadb.com/docs/server/reference/error-codes, https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html */
@@ -107,6 +110,7 @@ export const mysqlDialect: Dialect = {
   // Where innodb_rollback_on_timeout is on, a lock that is waited for too long (1205) rolls back.
   commitsBefore: (error) => memberOf(error, 'errno') !== 1205,
   deniesAccess: (error) => causesOf(error).some(({ errno }) => accessErrors.has(Number(errno))),
+  missesTable: (error) => memberOf(error, 'errno') === 1146,
 };
 
 /** No right to the database, wrong user or password, no such database; no password where there has to be one. */
@@ -132,6 +136,7 @@ export const sqliteDialect: Dialect = {
   // ON CONFLICT ROLLBACK, a full disk and others roll back; after an error of the text alone, it was a COMMIT in it.
   commitsBefore: (error) => isSqlite(error, 'SQLITE_ERROR', 1),
   deniesAccess: () => false,
+  missesTable: (error) => causesOf(error).some(({ message }) => /^no such table/.test(String(message))),
 };
 
 /** better-sqlite3 has a name for the extended code, node:sqlite its number, whose last byte is the code. */

@@ -48,6 +48,7 @@ export const errorCodes = [
   'store_locked',
   'store_corrupt',
   'store_newer',
+  'tables_missing',
   'cluster_mismatch',
   'config_invalid',
   'internal',

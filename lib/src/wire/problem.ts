@@ -82,6 +82,7 @@ export function statusOf(code: ErrorCode): number {
     case 'store_locked':
     case 'store_corrupt':
     case 'store_newer':
+    case 'tables_missing':
     case 'cluster_mismatch':
     case 'config_invalid':
     case 'internal':
@@ -185,6 +186,8 @@ function nextOf(code: ErrorCode): string {
       return 'Restore the store from a backup; nothing was changed';
     case 'store_newer':
       return 'Start the newer release that wrote the store';
+    case 'tables_missing':
+      return 'Create the tables: the message names the function that does it';
     case 'cluster_mismatch':
       return 'Use the store of this cluster, or start the coordinator under the name of the other';
     case 'config_invalid':
