@@ -116,11 +116,9 @@ export class PhysicalTransaction {
       const connection =
         this.#connection ??
         this.#keep(await this.#source.connections.take(this.holder, this.#acquireTimeoutMs));
-      if (!level.isOpen) {
-        for (const at of this.#toOpen(level)) {
-          for (const sql of this.#messagesToOpen(at)) await connection.execute(sql);
-          at.isOpen = true;
-        }
+      for (let next = toOpen(level); next !== undefined; next = toOpen(level)) {
+        for (const sql of this.#messagesToOpen(next)) await connection.execute(sql);
+        next.isOpen = true;
       }
       // Whoever waits for the end of the statement does not want it begun.
       if (this.#whenQuiet !== undefined) throw endedEarly(this.label, 'its statement was sent');
@@ -144,9 +142,9 @@ export class PhysicalTransaction {
       const connection = this.#connection;
       if (connection === undefined)
         throw new Error('a driver that answers at once is connected at the beginning');
-      for (const at of this.#toOpen(level)) {
-        for (const sql of this.#messagesToOpen(at)) mustBeNow(connection.execute(sql));
-        at.isOpen = true;
+      for (let next = toOpen(level); next !== undefined; next = toOpen(level)) {
+        for (const sql of this.#messagesToOpen(next)) mustBeNow(connection.execute(sql));
+        next.isOpen = true;
       }
       this.#look(text);
       const result = statement(connection);
@@ -300,12 +298,6 @@ export class PhysicalTransaction {
     await inTime(answer, rollbackTimeoutMs, this.#source.timers, late);
   }
 
-  /** From the outermost level that is not open yet. A parent's turn is held by its child, so nobody else opens it. */
-  #toOpen(level: Level): readonly Level[] {
-    if (level.isOpen) return [];
-    return level.parent === undefined ? [level] : [...this.#toOpen(level.parent), level];
-  }
-
   /** Whether the transaction itself is open, whatever the level in it. */
   #isOpen({ isOpen, parent }: Level): boolean {
     return isOpen || (parent !== undefined && this.#isOpen(parent));
@@ -411,6 +403,12 @@ export class PhysicalTransaction {
     }
     await this.#source.connections.give(this.holder, 'reuse');
   }
+}
+
+/** The outermost level that is not open yet. A parent's turn is held by its child, so nobody else opens it. */
+function toOpen(level: Level): Level | undefined {
+  if (level.isOpen) return undefined;
+  return (level.parent && toOpen(level.parent)) ?? level;
 }
 
 const serverRolledBack = new Error('the server answered ROLLBACK to COMMIT');

@@ -126,7 +126,7 @@ class PgConnection implements Connection {
     client.on('error', ignore);
   }
 
-  /** With a callback: for a promise, pg makes three, and that is felt in every BEGIN and COMMIT (bench/local). */
+  /** With a callback: pg's promise and what has to be done with it would be three, for every BEGIN and COMMIT (bench/local). */
   execute(sql: string): Promise<string | undefined> {
     return new Promise((resolve, reject) => {
       this.client.query(sql, (error, answer) => {
