@@ -2,10 +2,10 @@
 import type { BranchName, Gid } from '../core/ids.ts';
 import type { Op } from '../core/outcome.ts';
 import type { Definition, Pattern } from '../core/patterns.ts';
-import { SettleError, type InputIssue } from '../util/errors.ts';
+import { SettleError } from '../util/errors.ts';
 import type { Json } from '../util/json.ts';
 import type { AddressOf, FunctionRegistry } from './functions.ts';
-import type { StandardIssue, StandardSchema } from './standard-schema.ts';
+import { inputIssueOf, type StandardSchema } from './standard-schema.ts';
 import { toStored, type Stored } from './stored.ts';
 
 /** A definition as code: what `run` takes, and what a coordinator or a participant serves. */
@@ -51,32 +51,17 @@ export type InputOf<S extends InputSchema> = S extends StandardSchema<infer Inpu
 export type StoredInputOf<S extends InputSchema> =
   S extends StandardSchema<unknown, infer Output> ? Stored<Output> : Json;
 
-/** Takes any input of type `T` without looking at it: the types of a schema, none of its safety. */
-export function unchecked<T>(): StandardSchema<T, T> {
-  return {
-    '~standard': { version: 1, vendor: 'settle', validate: (value) => ({ value: value as T }) },
-  };
-}
-
 export async function parseInput(schema: InputSchema, name: string, input: unknown): Promise<Json> {
   if (schema === undefined) return toStored(input, `the input of ${name}`);
   const result = await schema['~standard'].validate(input);
   if (result.issues === undefined) return toStored(result.value, `the input of ${name}`);
-  const issues = result.issues.map(toInputIssue);
+  const issues = result.issues.map(inputIssueOf);
   const first = issues[0];
   throw new SettleError(
     'invalid_request',
     `the input of ${name} is not valid${first === undefined ? '' : `: ${first.path || '/'} ${first.message}`}`,
     { issues, next: 'Correct the input; nothing was submitted' },
   );
-}
-
-function toInputIssue({ message, path = [] }: StandardIssue): InputIssue {
-  const keys = path.map((part) => (typeof part === 'object' ? part.key : part));
-  return {
-    path: keys.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''),
-    message,
-  };
 }
 
 const nameShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;

@@ -1,6 +1,6 @@
 /** Definitions as code: what is submitted by `run`, and served by `openCoordinator` or a participant's handler. */
 export { Ongoing, Refused, isOngoing, isRefused } from './answers.ts';
-export { unchecked, type CodeDefinition, type FunctionContext } from './definition.ts';
+export type { CodeDefinition, FunctionContext } from './definition.ts';
 export {
   functionAddress,
   registryOf,
@@ -18,6 +18,6 @@ export {
   type MessageTargetFunctions,
 } from './message.ts';
 export { saga, type Saga, type SagaContext, type SagaOptions, type SagaStepFunctions } from './saga.ts';
-export type { StandardSchema } from './standard-schema.ts';
+export { unchecked, type StandardSchema } from './standard-schema.ts';
 export type { Stored } from './stored.ts';
 export { tcc, type Tcc, type TccBranchFunctions, type TccOptions } from './tcc.ts';

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { BranchName, Gid } from '../core/ids.ts';
 import { planOf } from '../core/patterns.ts';
-import { unchecked, type InputSchema } from './definition.ts';
+import type { InputSchema } from './definition.ts';
 import { functionAddress, registryOf, servedAt, type FunctionCall } from './functions.ts';
 import { saga } from './saga.ts';
+import { unchecked } from './standard-schema.ts';
 import { toStored } from './stored.ts';
 
 const placeOrder = saga('place-order', { input: unchecked<{ sku: string }>(), timeoutMs: 5_000 })

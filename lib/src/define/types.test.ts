@@ -1,8 +1,8 @@
 import { describe, expectTypeOf, it } from 'vitest';
 import { message } from './message.ts';
 import { saga } from './saga.ts';
+import { unchecked } from './standard-schema.ts';
 import { tcc } from './tcc.ts';
-import { unchecked } from './definition.ts';
 
 interface Order {
   sku: string;
