@@ -41,6 +41,7 @@ export const errorCodes = [
   'foreign_client',
   'hook_failed',
   'replica_skipped',
+  'message_invalid',
   'pool_exhausted',
   'connection_lost',
   'database_unreachable',

@@ -52,6 +52,7 @@ export function statusOf(code: ErrorCode): number {
     case 'address_not_allowed':
     case 'limit_exceeded':
     case 'function_not_registered':
+    case 'message_invalid':
       return 422;
     case 'overloaded':
     case 'unavailable':
@@ -156,6 +157,8 @@ function nextOf(code: ErrorCode): string {
       return 'Register the function where the coordinator runs';
     case 'barrier_conflict':
       return 'Do not reuse a branch for another operation';
+    case 'message_invalid':
+      return 'See docs/coding/outbox.md';
     case 'signature_invalid':
       return 'Check the secret and the clock of both sides';
     case 'unexpected_rollback':
