@@ -17,6 +17,8 @@ export class Level {
   isOpen = false;
   /** Unique on its connection. Undefined: the transaction itself, or not yet open. */
   savepoint: string | undefined;
+  /** Of a savepoint: whether what happened in it became part of its parent, or is undone. */
+  fate: 'open' | 'released' | 'undone' = 'open';
   /** The first statement that failed in it, whether somebody caught that or not. */
   firstFailure: { readonly error: unknown } | undefined;
   #rollbackOnly: RollbackOnly | undefined;

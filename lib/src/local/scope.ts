@@ -316,6 +316,21 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     await this.fail();
   }
 
+  /**
+   * What a statement of it would be part of now: where something belongs that is kept with the transaction and written later.
+   * Throws `scope_ended`.
+   */
+  get levelNow(): Level {
+    const scope = this.#innermost();
+    scope.refuseUnlessActive();
+    return scope.level;
+  }
+
+  /** Whether it is known already that it cannot be committed: what is written now would be for nothing. */
+  get isDoomed(): boolean {
+    return this.isRollbackOnly || this.physical.refuses(this.level);
+  }
+
   /** Whether this scope lies in the other one, or is it. */
   isWithin(other: unknown): boolean {
     return this === other || (this.parent?.asTransaction?.isWithin(other) ?? false);
@@ -515,6 +530,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       throw why;
     }
     this.level.parent?.hooks.adopt(this.level.hooks);
+    this.level.fate = 'released';
     this.#end(completed);
   }
 
@@ -578,6 +594,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
         this.level.mark({ kind: 'failed', cause: error });
         break;
       case 'nested': {
+        this.level.fate = 'undone';
         await this.physical.rollbackTo(this.level);
         const { fault } = this.physical;
         if (fault !== undefined) this.level.parent?.mark({ kind: 'failed', cause: fault });
@@ -701,6 +718,21 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       next: 'Nothing: it was rolled back',
     });
   }
+}
+
+/**
+ * A transaction as the rest of this library sees it, which keeps something with it. Throws `config_invalid` for one of another
+ * copy of this library.
+ */
+export function scopeOf<Client>(t: Transaction<Client>): TransactionScope<Client> {
+  if (isScope(t)) return t;
+  throw new SettleError('config_invalid', 'the transaction is of another copy of this library', {
+    next: 'Install one version of settle, and import it in one way',
+  });
+}
+
+function isScope<Client>(t: Transaction<Client>): t is TransactionScope<Client> {
+  return t instanceof TransactionScope;
 }
 
 function causeOf(reason: Level['rollbackOnly']): unknown {
