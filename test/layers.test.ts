@@ -70,7 +70,10 @@ const layers: Record<string, Layer> = {
   'local/glue': { imports: ['local', 'util'] },
   outbox: { imports: ['local', 'define/standard-schema', 'util'] },
   relay: { imports: ['outbox', 'local', 'util'] },
-  'relay/publishers': { imports: ['relay', 'outbox', 'client', 'http', 'wire', 'util'] },
+  'relay/publishers': {
+    imports: ['relay', 'outbox', 'client', 'http', 'wire', 'util'],
+    node: ['node:crypto'],
+  },
   inbox: { imports: ['local', 'util'] },
   consumer: { imports: ['inbox', 'outbox', 'define/standard-schema', 'local', 'http', 'wire', 'util'] },
   testing: { imports: ['anything in lib'] },

@@ -12,6 +12,7 @@ import { isJsonObject, type Json } from '../util/json.ts';
 import { planted } from '../util/planted-bug.ts';
 import { barrierHeader, barrierStored, headerValue, type IncomingHeaders } from './headers.ts';
 import { jsonDepthMax, parseJson, type JsonLimits } from './json.ts';
+import { readRetryAfter } from './retry-after.ts';
 
 /** What an exchange came back with. */
 export type RawReply =
@@ -167,15 +168,13 @@ function oneLine(text: string): string {
   return line.length > reasonLengthMax ? `${line.slice(0, reasonLengthMax)}…` : line;
 }
 
-/** C4: seconds or an HTTP date; what cannot be read counts as not given. */
+/** C4 */
 function retryAfterOf(
   { headers }: Response,
   { nowMs, retryAfter }: ClassifyContext,
 ): { retryAfterMs?: number } {
-  const text = headerValue(headers, 'retry-after')?.trim();
-  if (text === undefined || text === '' || text.length > 64) return {};
-  const askedMs = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - nowMs;
-  if (Number.isNaN(askedMs)) return {};
+  const askedMs = readRetryAfter(headers, nowMs);
+  if (askedMs === undefined) return {};
   return { retryAfterMs: Math.min(Math.max(askedMs, retryAfter.minMs), retryAfter.maxMs) };
 }
 
