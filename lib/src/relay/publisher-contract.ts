@@ -245,7 +245,8 @@ async function drain(publisher: Publisher, messages: readonly OutgoingMessage[])
       return [];
     });
     const done = publishedOf(batch, results);
-    reasons = JSON.stringify(results.find(({ kind }) => kind !== 'published')) ?? reasons;
+    const failed = results.find(({ kind }) => kind !== 'published');
+    if (failed !== undefined) reasons = JSON.stringify(failed);
     waiting = waiting.filter(({ id }) => !done.has(id));
     if (done.size < batch.length) await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -345,5 +346,5 @@ function sameOrder(
 
 function same(actual: unknown, expected: unknown): void {
   const difference = firstDifference(actual, expected);
-  assert(difference === undefined, `${difference}, of ${JSON.stringify(actual)?.slice(0, 400)}`);
+  assert(difference === undefined, `${difference}, of ${JSON.stringify(actual).slice(0, 400)}`);
 }
