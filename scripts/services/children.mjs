@@ -11,7 +11,10 @@ let isClosed = false;
  * Starts a program in a process group of its own: a shell script among them is then ended with what it started, and
  * Ctrl-C, which a terminal sends to its whole group, does not take a service from under tests that are still closing.
  */
-export function startChild([program, args], { folder, identity, stopSignal = 'SIGKILL', beforeStop }) {
+export function startChild(
+  [program, args, env = {}],
+  { folder, identity, stopSignal = 'SIGKILL', beforeStop },
+) {
   if (isClosed) throw new Error('the services are being stopped');
   const log = `${folder}.log`;
   const output = openSync(log, 'a');
@@ -21,7 +24,7 @@ export function startChild([program, args], { folder, identity, stopSignal = 'SI
     detached: true,
     stdio: ['ignore', output, output],
     // The programs print their messages as we know them, look for no settings in anybody's home, and write where they may.
-    env: { ...process.env, HOME: folder, TMPDIR: folder, LC_ALL: 'C' },
+    env: { ...process.env, HOME: folder, TMPDIR: folder, LC_ALL: 'C', ...env },
   });
   closeSync(output);
   if (child.pid !== undefined) remember(folder, child.pid);
@@ -34,15 +37,23 @@ export function startChild([program, args], { folder, identity, stopSignal = 'SI
     }).then((words) => {
       living.delete(handle);
       handle.end = words;
+      // What it has started, and did not end itself, ends with it.
+      if (child.pid !== undefined) send(-child.pid, 'SIGKILL');
       return child.exitCode === 0;
     }),
     async stop() {
       if (handle.end !== undefined || child.pid === undefined) return;
       await beforeStop?.();
-      send(child.pid, stopSignal);
-      const timer = setTimeout(() => send(child.pid, 'SIGKILL'), patienceMs);
+      const { pid } = child;
+      // A kill goes to the whole group; a request to the program alone, which tells its own children.
+      send(stopSignal === 'SIGKILL' ? -pid : pid, stopSignal);
+      const timer = setTimeout(() => send(-pid, 'SIGKILL'), patienceMs);
       await handle.ended;
       clearTimeout(timer);
+    },
+    /** To it and to all it has started; nothing happens once it has ended. */
+    signal(signal) {
+      if (handle.end === undefined && child.pid !== undefined) send(-child.pid, signal);
     },
     lastWords: () => readFileSync(log, 'utf8').trimEnd().split('\n').slice(-10).join('\n'),
   };
@@ -56,11 +67,12 @@ export async function endAllChildren() {
   await Promise.all([...living].map((handle) => handle.stop()));
 }
 
-/** A kill goes to the whole group; a request to the program alone, which tells its own children. */
-function send(pid, signal) {
+/** To a program alone, or to its whole group where the id is negative. */
+function send(id, signal) {
   try {
-    process.kill(signal === 'SIGKILL' ? -pid : pid, signal);
+    process.kill(id, signal);
   } catch (error) {
-    if (error.code !== 'ESRCH') throw error;
+    // Nobody is left; of a group in which all are dying, macOS says EPERM.
+    if (error.code !== 'ESRCH' && error.code !== 'EPERM') throw error;
   }
 }

@@ -27,7 +27,7 @@ export function dockerRun({ image }, { name, port }) {
   const publish = `127.0.0.1:${port}:${image.port}`;
   return [
     'docker',
-    ['run', '--rm', '--name', name, '-p', publish, ...image.options, image.name, ...image.args],
+    ['run', '--rm', '--name', name, '-p', publish, ...image.options(port), image.name, ...image.args],
   ];
 }
 

@@ -25,18 +25,18 @@ export const thisMachine = {
 };
 
 /**
- * @param {import('./services.mjs').Service} service
+ * @param {import('./services.mjs').Service | import('./services.mjs').PrivateService} service
  * @param {World} world
  * @returns {Promise<Way>} Throws a Failure that says what was tried when there is no way.
  */
 export async function findWay(service, world = thisMachine) {
-  const url = world.env[service.variable];
+  const url = service.variable === undefined ? undefined : world.env[service.variable];
   if (url) return { kind: 'url', url };
 
   const primary = service.primary === undefined ? undefined : world.env[service.primary];
   if (service.primary !== undefined && !primary)
     throw missing(service, [
-      `${service.variable} (not set)`,
+      ...notSet(service.variable),
       `a copy of the server in ${service.primary} (not set)`,
     ]);
 
@@ -44,17 +44,20 @@ export async function findWay(service, world = thisMachine) {
   const programs = {};
   for (const program of service.binaries) programs[program] = world.find(program, folders);
   const absent = service.binaries.filter((program) => programs[program] === undefined);
-  if (absent.length === 0) return { kind: 'programs', programs, primary };
+  const noPrograms =
+    absent.length > 0
+      ? `no ${absent.join(', no ')} on ${['PATH', ...folders].join(', ')}`
+      : await service.whyUnsuitable?.(programs);
+  if (noPrograms === undefined) return { kind: 'programs', programs, primary };
 
-  // Between containers a replica would need a network and rules of access that we have nowhere to try.
-  const noDocker = service.image === undefined ? 'makes no replicas for us' : await world.whyNoDocker();
+  const noDocker = service.image === undefined ? service.whyNoImage : await world.whyNoDocker();
   if (noDocker === undefined) return { kind: 'docker' };
   const noApt = world.whyNoApt();
   if (noApt === undefined) return { kind: 'apt' };
 
   throw missing(service, [
-    `${service.variable} (not set)`,
-    `the programs ${service.binaries.join(' and ')} (no ${absent.join(', no ')} on ${['PATH', ...folders].join(', ')})`,
+    ...notSet(service.variable),
+    `the programs ${service.binaries.join(' and ')} (${noPrograms})`,
     `Docker (${noDocker})`,
     `apt-get (${noApt})`,
   ]);
@@ -68,10 +71,17 @@ export function missing(service, tried, advice = howToHave(service)) {
   );
 }
 
+function notSet(variable) {
+  return variable === undefined ? [] : [`${variable} (not set)`];
+}
+
 function howToHave(service) {
-  const docker = service.image === undefined ? '' : 'or start Docker, ';
-  return (
-    `Install it (on Debian: ${service.packages.join(' ')}), ${docker}` +
-    `or set ${service.variable}=${service.exampleUrl} to a server that is there for tests only.`
-  );
+  const ways = [
+    `Install it (on Debian: ${service.packages.join(' ')})`,
+    ...(service.image === undefined ? [] : ['start Docker']),
+    ...(service.variable === undefined
+      ? []
+      : [`set ${service.variable}=${service.exampleUrl} to a server that is there for tests only`]),
+  ];
+  return `${ways.join(', or ')}.`;
 }

@@ -12,7 +12,8 @@ const keeper = fileURLToPath(new URL('keeper.mjs', import.meta.url));
  * @template {string} Name
  * @param {Name[]} names Keys of `services`.
  * @param {NodeJS.ProcessEnv} env
- * @returns {Promise<{ urls: Record<Name, string>, stop: () => Promise<void> }>}
+ * @returns {Promise<{ urls: Record<Name, string>, ask: string, stop: () => Promise<void> }>} The path of a socket where
+ *   more can be asked for (ask.mjs).
  */
 export async function keepServices(names, env = process.env) {
   const child = spawn(process.execPath, [...typeStrippingFlags(), keeper, ...names], {
@@ -35,6 +36,7 @@ export async function keepServices(names, env = process.env) {
   }
   return {
     urls: message.urls,
+    ask: message.ask,
     async stop() {
       if (child.connected) child.disconnect();
       // What it leaves when it has to be killed, the next run removes.

@@ -1,6 +1,7 @@
 // A process that holds the services of one test run. It ends them, and removes their data, as soon as the process that
 // started it closes the channel between them, which the operating system does also for one that was killed outright.
 import { Failure } from '../lib/failure.mjs';
+import { answerQuestions } from './ask.mjs';
 import { endAllChildren } from './children.mjs';
 import { makeBase, removeBase, removeLeftovers } from './leftovers.mjs';
 import { startAll } from './start.mjs';
@@ -16,7 +17,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => v
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 try {
-  tell({ urls: await startAll(process.argv.slice(2), base) });
+  tell({ urls: await startAll(process.argv.slice(2), base), ask: await answerQuestions(base) });
 } catch (error) {
   // While closing, nothing can be started any more, and that is no news.
   if (process.connected) tell({ failure: error instanceof Failure ? error.message : error.stack });

@@ -27,4 +27,5 @@ export const mariadbReplica = {
     ];
   },
   image: undefined,
+  whyNoImage: 'makes no replicas for us',
 };

@@ -48,7 +48,7 @@ export const mariadb = {
   image: {
     name: 'mariadb:11',
     port: 3306,
-    options: ['-e', 'MARIADB_ALLOW_EMPTY_ROOT_PASSWORD=1'],
+    options: () => ['-e', 'MARIADB_ALLOW_EMPTY_ROOT_PASSWORD=1'],
     args: settings,
   },
   url: (port) => `mysql://root@127.0.0.1:${port}`,

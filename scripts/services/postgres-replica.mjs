@@ -33,4 +33,5 @@ export const postgresReplica = {
     return [program, [...args, '-c', 'wal_retrieve_retry_interval=100ms']];
   },
   image: undefined,
+  whyNoImage: 'makes no replicas for us',
 };

@@ -47,7 +47,7 @@ export const postgres = {
   image: {
     name: 'postgres:17',
     port: 5432,
-    options: ['-e', 'POSTGRES_HOST_AUTH_METHOD=trust'],
+    options: () => ['-e', 'POSTGRES_HOST_AUTH_METHOD=trust'],
     args: options({ ...settings, listen_addresses: '*' }),
   },
   url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,

@@ -17,7 +17,7 @@ export const redis = {
     ['--bind', '127.0.0.1', '--port', String(port), '--dir', folder, ...settings],
   ],
   stopSignal: 'SIGKILL',
-  image: { name: 'redis:7', port: 6379, options: [], args: settings },
+  image: { name: 'redis:7', port: 6379, options: () => [], args: settings },
   url: (port) => `redis://127.0.0.1:${port}`,
   async probe(url) {
     const client = new Redis(url, { lazyConnect: true, retryStrategy: null, connectTimeout: 5_000 });

@@ -1,18 +1,17 @@
 // Starts a service the way it was found, and gives back its URL once it answers there.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../lib/failure.mjs';
 import { aptInstall } from './apt.mjs';
 import { startChild } from './children.mjs';
 import { dockerRemove, dockerRun } from './docker.mjs';
 import { findWay, missing } from './find.mjs';
+import { freePort } from './ports.mjs';
+import { run } from './running.mjs';
 import { handOver, identityOf } from '../../server/src/demo/private-servers/identity.ts';
 import { services } from './services.mjs';
 
-const pollMs = 20;
 const readyMs = 30_000;
 /** Docker may have to fetch the image first. */
 const dockerReadyMs = 240_000;
@@ -32,10 +31,20 @@ export async function startAll(names, base, world) {
 }
 
 /**
- * @param {import('./services.mjs').Service} service
+ * Starts one service, in a folder that is not there yet.
+ * @param {string} name A key of `services`.
+ */
+export async function startOne(name, folder, world) {
+  const ways = await waysOf([name], world);
+  return start(services[name], ways[name], folder);
+}
+
+/**
+ * @param {import('./services.mjs').Service | import('./services.mjs').PrivateService} service
  * @param {import('./find.mjs').Way} way
  * @param {string} folder
- * @returns {Promise<{ url: string, stop: () => Promise<void> }>}
+ * @returns {Promise<import('./running.mjs').Running & Partial<import('./running.mjs').Steering>>} What we started from
+ *   programs can be steered, too.
  */
 export async function start(service, way, folder) {
   try {
@@ -79,44 +88,33 @@ async function takeGiven(service, url) {
 }
 
 async function launcherOfPrograms(service, { programs, primary }, folder) {
-  const identity = identityOf(service.user);
+  const identity = service.user === undefined ? {} : identityOf(service.user);
   handOver(folder, identity);
-  const preparation = service.prepare({ folder, programs, primary });
+  const place = { folder, programs, primary, fetched: await service.fetch?.() };
+  for (const [name, lines] of Object.entries(service.files?.(place) ?? {}))
+    writeFileSync(join(folder, name), `${lines.join('\n')}\n`);
+  const preparation = service.prepare(place);
   if (preparation !== undefined) {
     const child = startChild(preparation, { folder, identity });
     if (!(await child.ended)) throw new Failure(`${preparation[0]}: ${child.end}\n${child.lastWords()}`);
   }
   return (_service, _folder, port) => {
-    const command = service.serve({ folder, programs, primary, port });
-    const child = startChild(command, { folder, identity, stopSignal: service.stopSignal });
-    return whenReady(service, { child, port, waitMs: readyMs });
+    const begin = async () => {
+      const otherPorts = await Promise.all(Array.from({ length: service.otherPorts ?? 0 }, freePort));
+      const command = service.serve({ ...place, port, otherPorts });
+      return startChild(command, { folder, identity, stopSignal: service.stopSignal });
+    };
+    return run(service, { begin, port, waitMs: readyMs });
   };
 }
 
-function launchInDocker(service, folder, port) {
+async function launchInDocker(service, folder, port) {
   const name = `settle-test-${randomBytes(6).toString('hex')}`;
   const beforeStop = () => dockerRemove(name);
-  const child = startChild(dockerRun(service, { name, port }), { folder, beforeStop });
-  return whenReady(service, { child, port, waitMs: dockerReadyMs });
-}
-
-async function whenReady(service, { child, port, waitMs }) {
-  const url = service.url(port);
-  const deadline = performance.now() + waitMs;
-  for (;;) {
-    const refusal = await service.probe(url).then(
-      () => undefined,
-      (error) => error.message || error.code,
-    );
-    // Another process may answer at our port while ours could not take it.
-    if (child.end !== undefined) throw new Failure(`${child.end}\n${child.lastWords()}`);
-    if (refusal === undefined) return { url, stop: child.stop };
-    if (performance.now() > deadline) {
-      await child.stop();
-      throw new Failure(`it did not answer within ${waitMs / 1_000} s: ${refusal}\n${child.lastWords()}`);
-    }
-    await sleep(pollMs);
-  }
+  const begin = () => startChild(dockerRun(service, { name, port }), { folder, beforeStop });
+  const { url, stop } = await run(service, { begin, port, waitMs: dockerReadyMs });
+  // To steer the program in the foreground would not steer the container.
+  return { url, stop };
 }
 
 async function withFreePort(launch) {
@@ -126,21 +124,11 @@ async function withFreePort(launch) {
     } catch (error) {
       if (
         attempt === portAttempts ||
-        !/address (?:is )?already in use|port is already allocated/i.test(error.message)
+        !/address (?:is )?already in use|port is already allocated|eaddrinuse/i.test(error.message)
       )
         throw error;
     }
   }
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** Runs all to their end, so that one run names everything that is missing. */

@@ -4,8 +4,9 @@ import { Failure } from '../../scripts/lib/failure.mjs';
 import { keepServices } from '../../scripts/services/keep.mjs';
 
 export default async function startServices(project: TestProject): Promise<() => Promise<void>> {
-  const { urls, stop } = await keepServices(['postgres', 'mariadb', 'redis']).catch(withoutStack);
+  const { urls, ask, stop } = await keepServices(['postgres', 'mariadb', 'redis']).catch(withoutStack);
   project.provide('services', urls);
+  project.provide('askServices', ask);
   return stop;
 }
 
@@ -19,5 +20,7 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The URL of each service, of a user who may create databases. */
     readonly services: { readonly postgres: string; readonly mariadb: string; readonly redis: string };
+    /** The path of a socket where brokers can be asked for: the first file that needs one has it started. */
+    readonly askServices: string;
   }
 }
