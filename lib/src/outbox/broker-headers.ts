@@ -9,6 +9,8 @@ export const typeHeader = 'settle-type';
 export const versionHeader = 'settle-version';
 export const keyHeader = 'settle-key';
 export const contentTypeHeader = 'content-type';
+/** A property of AMQP: `correlation_id`. */
+export const correlationHeader = 'correlation-id';
 /** https://www.w3.org/TR/trace-context/ */
 export const traceparentHeader = 'traceparent';
 export const tracestateHeader = 'tracestate';

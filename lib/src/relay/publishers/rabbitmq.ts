@@ -1,5 +1,5 @@
 /** `settle/relay/rabbitmq`: publishes to RabbitMQ, over a connection of amqplib. */
-import { headerStyles } from '../../outbox/broker-headers.ts';
+import { correlationHeader, headerStyles } from '../../outbox/broker-headers.ts';
 import { messageOf } from '../../util/errors.ts';
 import type { OutgoingMessage, Publisher, PublishResult } from '../publisher.ts';
 import { envelope, type EnvelopeOptions } from './envelope.ts';
@@ -160,9 +160,6 @@ export function rabbitPublisher(options: RabbitPublisherOptions): RabbitPublishe
     close: () => connection.close(),
   };
 }
-
-/** Travels as a property of AMQP as well. */
-const correlationHeader = 'correlation-id';
 
 type Unavailable = Extract<PublishResult, { kind: 'unavailable' }>;
 
