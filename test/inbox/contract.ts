@@ -35,11 +35,14 @@ export function inboxContract(subject: InboxSubject): void {
   });
   afterAll(() => opened.close());
 
-  const write = (t: Transaction<unknown>, value: string): Promise<unknown> =>
-    t.query(`insert into effect (value) values ('${value}')`);
   const read = async (sql: string): Promise<readonly unknown[]> => (await tx.run((t) => t.query(sql))).rows;
   const effects = async (): Promise<readonly string[]> =>
     (await read('select value from effect order by value')).map((row) => (row as { value: string }).value);
+
+  const age = (ms: number): Promise<unknown> =>
+    tx.run((t) => t.query(`update settle_inbox set created_at = created_at - ${ms}`));
+  const setVersion = (version: number): Promise<unknown> =>
+    tx.run((t) => t.query(`update settle_schema set version = ${version} where name = 'inbox'`));
 
   describe(`the inbox, with ${subject.name}`, () => {
     test('runs the work of a message once, and gives its result to a repeat', async () => {
@@ -173,12 +176,13 @@ export function inboxContract(subject: InboxSubject): void {
         test(`takes effect once for ${duplicates} duplicates at the same time, ${mode} at ${isolation}`, async () => {
           const { driver, met } = counted(opened.driver);
           const own = createInbox(transactionsOver(driver));
+          const id = freshId();
           let runs = 0;
           const answers = await Promise.all(
             repeated(() =>
               own.once(
                 'stock',
-                'm1',
+                id,
                 async (t) => {
                   const run = ++runs;
                   await write(t, 'a');
@@ -197,13 +201,14 @@ export function inboxContract(subject: InboxSubject): void {
         test(`lets one of ${duplicates} duplicates take over from each that is rolled back, ${mode} at ${isolation}`, async () => {
           const { driver, met } = counted(opened.driver);
           const own = createInbox(transactionsOver(driver));
+          const id = freshId();
           let failures = 0;
           const outcomes = await Promise.all(
             repeated(() =>
               own
                 .once(
                   'stock',
-                  'm1',
+                  id,
                   async (t) => {
                     await write(t, 'a');
                     if (failures < 3) throw new Error(`failure ${++failures}`);
@@ -219,7 +224,8 @@ export function inboxContract(subject: InboxSubject): void {
           const firsts = outcomes.filter((outcome) => outcome !== 'duplicate').toSorted();
           expect(firsts).toEqual(['Error: failure 1', 'Error: failure 2', 'Error: failure 3', 'first']);
           expect(await effects()).toEqual(['a']);
-          if (mode === 'lock-first') expect(met.deadlocks).toBe(0);
+          const deadlocksMax = mode === 'lock-first' ? 0 : Infinity;
+          expect(met.deadlocks).toBeLessThanOrEqual(deadlocksMax);
         });
       }
     }
@@ -238,9 +244,6 @@ export function inboxContract(subject: InboxSubject): void {
     });
 
     describe('pruning', () => {
-      const age = (ms: number) =>
-        tx.run((t) => t.query(`update settle_inbox set created_at = created_at - ${ms}`));
-
       test('forgets what is older than a message may come again, at most so many', async () => {
         for (const id of ['m1', 'm2', 'm3']) await inbox.once('stock', id, () => {});
         expect(await inbox.prune()).toBe(0);
@@ -268,16 +271,6 @@ export function inboxContract(subject: InboxSubject): void {
     });
 
     describe('dead letters', () => {
-      const letter = (messageId: string, reason = 'no stock') =>
-        ({
-          consumer: 'stock',
-          messageId,
-          message: `{"a":"ž${messageId}"}`,
-          cause: 'attempts',
-          reason,
-          attempts: 3,
-        }) as const;
-
       test('are kept as they came, listed page by page, oldest first, and purged', async () => {
         const ids = ['m3', 'm1', 'M1', 'm1 ', 'ž'];
         for (const id of ids) await inbox.dead.add(letter(id, `because\0 of ž ${id}`));
@@ -325,13 +318,6 @@ export function inboxContract(subject: InboxSubject): void {
     });
 
     describe('positions', () => {
-      const at = (position: bigint, partition = 0) => ({
-        consumer: 'stock',
-        source: 'orders',
-        partition,
-        position,
-      });
-
       test('are saved with the work or not at all, and never go back', async () => {
         await inbox.once('stock', 'm1', (t) => inbox.positions.save(t, at(9_007_199_254_740_993n)));
         await inbox.once('stock', 'm2', (t) => inbox.positions.save(t, at(7n)));
@@ -342,10 +328,12 @@ export function inboxContract(subject: InboxSubject): void {
           throw new Error('no');
         });
         await expect(failing).rejects.toThrow('no');
-        expect([...(await inbox.positions.read('stock', 'orders'))].toSorted()).toEqual([
-          [0, 9_007_199_254_740_993n],
-          [2, 5n],
-        ]);
+        expect(await inbox.positions.read('stock', 'orders')).toEqual(
+          new Map([
+            [0, 9_007_199_254_740_993n],
+            [2, 5n],
+          ]),
+        );
         expect(await inbox.positions.read('stock', 'other')).toEqual(new Map());
       });
     });
@@ -371,8 +359,6 @@ export function inboxContract(subject: InboxSubject): void {
       });
 
       test('of a newer version are left alone', async () => {
-        const setVersion = (version: number) =>
-          tx.run((t) => t.query(`update settle_schema set version = ${version} where name = 'inbox'`));
         await setVersion(99);
         try {
           expect(await codeOf(migrateInbox(opened.driver))).toBe('store_newer');
@@ -386,6 +372,26 @@ export function inboxContract(subject: InboxSubject): void {
     });
   });
 }
+
+function write(t: Transaction<unknown>, value: string): Promise<unknown> {
+  return t.query(`insert into effect (value) values ('${value}')`);
+}
+
+function letter(messageId: string, reason = 'no stock') {
+  const message = `{"a":"ž${messageId}"}`;
+  return { consumer: 'stock', messageId, message, cause: 'attempts', reason, attempts: 3 } as const;
+}
+
+function at(position: bigint, partition = 0) {
+  return { consumer: 'stock', source: 'orders', partition, position };
+}
+
+/** A row that was deleted a moment ago is still something to lock, and hides deadlocks. */
+function freshId(): string {
+  return `fresh ${++freshIds}`;
+}
+
+let freshIds = 0;
 
 const tables = ['settle_inbox', 'settle_inbox_dead', 'settle_inbox_offsets', 'settle_inbox_lock'];
 

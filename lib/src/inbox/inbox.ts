@@ -198,7 +198,8 @@ class SqlInbox<Client> implements Inbox<Client> {
     await this.#checkVersion(ask);
     if (!isFirst) {
       const { rows } = await ask(selectResult(w, key));
-      return { duplicate: true, result: resultIn<Result>(rows[0]) };
+      // It was of this type when the work gave it back.
+      return { duplicate: true, result: resultIn(rows[0]) as Result };
     }
     const result = await work(t);
     if (t.isRollbackOnly) throw new UnexpectedRollback(t.label, new Error('the work asked for a rollback'));
@@ -266,8 +267,7 @@ function tablesMissing(cause: unknown): SettleError {
   });
 }
 
-/** As the work of then gave it back, which had the same type. */
-function resultIn<Result>(row: unknown): Result {
+function resultIn(row: unknown): unknown {
   const stored = isRow(row) ? row['result'] : undefined;
-  return (typeof stored === 'string' ? JSON.parse(stored) : undefined) as Result;
+  return typeof stored === 'string' ? JSON.parse(stored) : undefined;
 }

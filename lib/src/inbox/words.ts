@@ -94,7 +94,9 @@ const mysql: Words = {
   // Of no time zone, so that no hour comes twice.
   nowMs: "(timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000)",
   // Waits with the lock it is going to need. `insert ignore`, and an insert that fails, wait with a shared one, which two of
-  // them then want to raise: a deadlock. `repeats` tells the two ends apart, whatever the flags of the connection.
+  // them then want to raise: a deadlock. Only when the first rolls back, all but one of those waiting are victims here, too,
+  // since the lock they get is on a gap (test/inbox/naive.services.test.ts counts); with a slot, none. `repeats` tells the two
+  // ends apart, whatever the flags of the connection.
   unlessThere: 'on duplicate key update repeats = repeats + 1',
   isPlaced: ({ affected }) => affected === 1,
   latest: 'for update',
