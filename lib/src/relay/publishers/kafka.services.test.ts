@@ -1,0 +1,142 @@
+import { setTimeout } from 'node:timers/promises';
+import { Producer } from '@platformatic/kafka';
+import { Kafka, logLevel } from 'kafkajs';
+import { afterAll, describe, it } from 'vitest';
+import { kafkaBroker, testKafka } from '../../../../test/services/kafka.ts';
+import { publisherContract, type BrokerNeeds, type ReceivedMessage } from '../publisher-contract.ts';
+import type { Publisher } from '../publisher.ts';
+import { kafkaPublisher } from './kafka.ts';
+import type { KafkaPublisherOptions } from './kafka-batches.ts';
+import { platformaticKafkaPublisher } from './platformatic-kafka.ts';
+
+const kafka = testKafka();
+let made = 0;
+const closing: (() => Promise<unknown>)[] = [];
+afterAll(async () => {
+  for (const close of closing.toReversed()) await close();
+});
+
+interface Opened {
+  readonly publisher: Publisher;
+  readonly close: () => Promise<unknown>;
+}
+
+type Open = (brokers: string[], options: KafkaPublisherOptions) => Promise<Opened>;
+
+const clients: Record<string, Open> = {
+  async kafkajs(brokers, options) {
+    const producer = kafkajs(brokers).producer();
+    await producer.connect();
+    return { publisher: kafkaPublisher({ producer, ...options }), close: () => producer.disconnect() };
+  },
+  platformatic: (brokers, options) => openPlatformatic(brokers, options, {}),
+  'platformatic, idempotent': (brokers, options) =>
+    openPlatformatic(brokers, options, { idempotent: true, retries: 3 }),
+};
+
+async function openPlatformatic(
+  brokers: string[],
+  options: KafkaPublisherOptions,
+  how: { readonly idempotent?: boolean; readonly retries?: number },
+): Promise<Opened> {
+  const producer = new Producer({
+    clientId: 'settle-test',
+    bootstrapBrokers: brokers,
+    retryDelay: 200,
+    ...how,
+  });
+  return {
+    publisher: platformaticKafkaPublisher({ producer, ...options }),
+    close: () => producer.close(),
+  };
+}
+
+function kafkajs(brokers: string[]): Kafka {
+  return new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { initialRetryTime: 50, retries: 5 } });
+}
+
+/** A topic whose partitions all have their leaders: right after it is made, requests still fail for a moment. */
+async function ready(brokers: string[], topic: string): Promise<string> {
+  const admin = kafkajs(brokers).admin();
+  await admin.connect();
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await admin.fetchTopicOffsets(topic);
+      break;
+    } catch (error) {
+      if (tries === 100) throw error;
+      await setTimeout(50);
+    }
+  }
+  await admin.disconnect();
+  return topic;
+}
+
+async function received(brokers: string[], topic: string): Promise<readonly ReceivedMessage[]> {
+  await ready(brokers, topic);
+  const client = kafkajs(brokers);
+  const admin = client.admin();
+  await admin.connect();
+  const ends = await admin.fetchTopicOffsets(topic);
+  await admin.disconnect();
+  const total = ends.reduce((sum, { high }) => sum + Number(high), 0);
+  const messages: ReceivedMessage[] = [];
+  if (total === 0) return messages;
+  const consumer = client.consumer({ groupId: `${topic}-${(made += 1)}` });
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  await consumer.run({
+    eachMessage: async ({ message }) => {
+      const headers = Object.fromEntries(
+        Object.entries(message.headers ?? {}).map(([name, value]) => [name, String(value)]),
+      );
+      const isEvent = headers['ce_specversion'] === '1.0';
+      messages.push({
+        id: headers[isEvent ? 'ce_id' : 'settle-id'],
+        type: headers[isEvent ? 'ce_type' : 'settle-type'],
+        version: headers[isEvent ? 'ce_dataversion' : 'settle-version'],
+        key: message.key?.toString(),
+        contentType: headers['content-type'],
+        payload: String(message.value),
+        headers,
+      });
+      if (messages.length === total) resolve();
+    },
+  });
+  await promise;
+  await consumer.disconnect();
+  return messages;
+}
+
+for (const [name, openClient] of Object.entries(clients)) {
+  publisherContract({ describe, it }, `Kafka, ${name}`, async ({ format, killable }: BrokerNeeds) => {
+    if (!killable) {
+      const name = await kafka.createTopic(String((made += 1)), { partitions: 3 });
+      const address = await ready(kafka.brokers, name);
+      const { publisher, close } = await openClient(kafka.brokers, { format });
+      return {
+        publisher,
+        address,
+        unknownAddress: kafka.name('nobody'),
+        tooLargeBytes: 1_100_000,
+        received: () => received(kafka.brokers, address),
+        dispose: async () => void (await close()),
+      };
+    }
+    const broker = await kafkaBroker();
+    const address = await ready(broker.brokers, await broker.createTopic('orders', { partitions: 3 }));
+    const { publisher, close } = await openClient(broker.brokers, { format });
+    return {
+      publisher,
+      address,
+      received: () => received(broker.brokers, address),
+      kill: () => broker.kill(),
+      restart: () => broker.restart(),
+      async dispose() {
+        await close();
+        await broker.stop();
+      },
+    };
+  });
+}
