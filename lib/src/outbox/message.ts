@@ -35,11 +35,16 @@ export type Headers = Readonly<Record<string, string>>;
 /** Lanes are what relays share among each other. A constant, so that writers and relays of all versions agree. */
 export const laneCount = 64;
 
-/** The lane of a key: FNV-1a over its UTF-8 bytes (http://www.isthe.com/chongo/tech/comp/fnv/). */
+/** The lane of a key, the same in all versions. */
 export function laneOf(key: string): number {
+  return hashOf(key) % laneCount;
+}
+
+/** 32 bits: FNV-1a over its UTF-8 bytes (http://www.isthe.com/chongo/tech/comp/fnv/). */
+export function hashOf(text: string): number {
   let hash = 0x811c9dc5;
-  for (const byte of encoder.encode(key)) hash = Math.imul(hash ^ byte, 0x01000193);
-  return (hash >>> 0) % laneCount;
+  for (const byte of encoder.encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
 }
 
 const encoder = new TextEncoder();

@@ -1,0 +1,199 @@
+/**
+ * The messages of one transaction that wait for its commit.
+ *
+ * - H1 What is written is what was sent in scopes that survive, in the order of the sends.
+ * - H2 A send whose schema takes its time has its place from the moment it was called, and the commit waits for it. One that
+ *   turns out to be invalid only then fails the transaction: nobody could hear of it any more.
+ * - H3 Before the commit messages are written only within the very savepoint they belong to, and only while nothing that was
+ *   sent in a scope around it is held back: what comes first is written first, and undone with its own scope alone.
+ * - H4 What could not be written fails the transaction, whoever caught the error, unless its savepoint is undone.
+ */
+import type { Level } from '../local/level.ts';
+import { SettleError } from '../util/errors.ts';
+import type { Draft } from './draft.ts';
+import { heldMax, heldWished } from './limits.ts';
+
+/** Writes messages in their transaction, and gives back how many: some may be there already. */
+export type WriteDrafts = (drafts: readonly Draft[]) => Promise<number>;
+
+/** One call of `send` or `sendMany`. */
+interface Sending {
+  readonly level: Level;
+  state: SendingState;
+}
+
+type SendingState =
+  /** H2 */
+  | { readonly kind: 'checking'; readonly drafts: Promise<readonly Draft[]> }
+  | { readonly kind: 'held'; readonly drafts: readonly Draft[] }
+  | { readonly kind: 'written' }
+  /** It was invalid, or written by others before. */
+  | { readonly kind: 'nothing' }
+  /** H4 */
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+const written: SendingState = { kind: 'written' };
+const nothing: SendingState = { kind: 'nothing' };
+
+export class HeldMessages {
+  #sendings: Sending[] = [];
+  #messages = 0;
+  #bytes = 0;
+  /** With less than that, there is no use in looking whether some may be written now. */
+  #lookAt: Readonly<Record<'messages' | 'bytes', number>> = heldWished;
+  #writing: Promise<void> | undefined;
+
+  /** Throws `limit_exceeded`, with nothing added. */
+  add(level: Level, drafts: readonly Draft[]): void {
+    this.#count(drafts);
+    this.#sendings.push({ level, state: { kind: 'held', drafts } });
+  }
+
+  /** H2. Rejects as `drafts` does, and with `limit_exceeded`. */
+  addLater(level: Level, drafts: Promise<readonly Draft[]>): Promise<readonly Draft[]> {
+    const counted = drafts.then((checked) => {
+      this.#count(checked);
+      sending.state = { kind: 'held', drafts: checked };
+      return checked;
+    });
+    const sending: Sending = { level, state: { kind: 'checking', drafts: counted } };
+    this.#sendings.push(sending);
+    return counted.catch((error: unknown) => {
+      sending.state = nothing;
+      throw error;
+    });
+  }
+
+  /** Whether it holds so much that some of it had better be written now. */
+  get isMuch(): boolean {
+    return this.#messages >= this.#lookAt.messages || this.#bytes >= this.#lookAt.bytes;
+  }
+
+  /** Writes what may be written in this savepoint now (H3), if it still is much. */
+  async relieve(level: Level, write: WriteDrafts): Promise<void> {
+    await this.#quiet();
+    if (!this.isMuch) return;
+    this.#writing = this.#writeIn(level, write);
+    try {
+      await this.#writing;
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  /** Writes all that survives; gives back whether the transaction wrote any message. Called at its end. */
+  async writeAll(write: WriteDrafts): Promise<boolean> {
+    await this.#quiet();
+    for (;;) {
+      this.#tidy();
+      const checking = this.#sendings.flatMap(({ state }) =>
+        state.kind === 'checking' ? [state.drafts] : [],
+      );
+      if (checking.length === 0) break;
+      await Promise.all(checking);
+    }
+    for (const { state } of this.#sendings) if (state.kind === 'failed') throw state.error;
+    await this.#write(this.#sendings, write);
+    return this.#sendings.some(({ state }) => state.kind === 'written');
+  }
+
+  /** Whether it went well, those know who asked for it. */
+  async #quiet(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing.catch(() => {});
+  }
+
+  async #writeIn(level: Level, write: WriteDrafts): Promise<void> {
+    this.#tidy();
+    await this.#write(this.#writableIn(level), write);
+    this.#lookAt = {
+      messages: this.#messages + heldWished.messages,
+      bytes: this.#bytes + heldWished.bytes,
+    };
+  }
+
+  /** H3 */
+  #writableIn(level: Level): readonly Sending[] {
+    const writable: Sending[] = [];
+    for (const sending of this.#sendings) {
+      const { kind } = sending.state;
+      if (kind !== 'held' && kind !== 'checking') continue;
+      const home = homeOf(sending.level);
+      if (home === level && kind === 'checking') return writable;
+      if (home === level) writable.push(sending);
+      else if (isAround(home, level)) return [];
+    }
+    return writable;
+  }
+
+  /** Those that are held, in their order. */
+  async #write(sendings: readonly Sending[], write: WriteDrafts): Promise<void> {
+    const due = sendings.filter(({ state }) => state.kind === 'held');
+    const drafts = due.flatMap(({ state }) => (state.kind === 'held' ? state.drafts : []));
+    if (drafts.length === 0) return;
+    try {
+      const count = await write(drafts);
+      for (const sending of due) sending.state = count > 0 ? written : nothing;
+    } catch (error) {
+      for (const sending of due) sending.state = { kind: 'failed', error };
+      throw error;
+    } finally {
+      this.#recount();
+    }
+  }
+
+  #count(drafts: readonly Draft[]): void {
+    const bytes = bytesOf(drafts);
+    if (!this.#hasRoom(drafts.length, bytes)) {
+      this.#tidy();
+      if (!this.#hasRoom(drafts.length, bytes)) throw tooMuch();
+    }
+    this.#messages += drafts.length;
+    this.#bytes += bytes;
+  }
+
+  #hasRoom(messages: number, bytes: number): boolean {
+    return this.#messages + messages <= heldMax.messages && this.#bytes + bytes <= heldMax.bytes;
+  }
+
+  /** Forgets what is undone, and keeps of what is written only in which levels that was. */
+  #tidy(): void {
+    const writtenIn = new Set<Level>();
+    this.#sendings = this.#sendings.filter(({ level, state }) => {
+      const home = homeOf(level);
+      if (home.fate === 'undone' || state.kind === 'nothing') return false;
+      if (state.kind !== 'written') return true;
+      return writtenIn.size < writtenIn.add(home).size;
+    });
+    this.#recount();
+  }
+
+  #recount(): void {
+    this.#messages = this.#bytes = 0;
+    for (const { state } of this.#sendings) {
+      if (state.kind !== 'held') continue;
+      this.#messages += state.drafts.length;
+      this.#bytes += bytesOf(state.drafts);
+    }
+  }
+}
+
+/** Where what happened in a level is part of by now: a level that is open, or undone. */
+function homeOf(level: Level): Level {
+  return level.fate === 'released' && level.parent !== undefined ? homeOf(level.parent) : level;
+}
+
+function isAround(outer: Level, { parent }: Level): boolean {
+  return parent !== undefined && (parent === outer || isAround(outer, parent));
+}
+
+function bytesOf(drafts: readonly Draft[]): number {
+  return drafts.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function tooMuch(): SettleError {
+  return new SettleError(
+    'limit_exceeded',
+    `a transaction holds back at most ${heldMax.messages} messages and ${heldMax.bytes} bytes of them until it commits`,
+    { next: 'Await every send, send in the scope that began sending, or do less in one transaction' },
+  );
+}
