@@ -46,6 +46,7 @@ export const services = {
   mariadb,
   mariadbReplica,
   redis,
+  privateRedis: privateOf(redis),
   nats,
   privateNats: privateOf(nats),
   rabbitmq,

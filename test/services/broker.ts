@@ -88,7 +88,7 @@ export interface PrivateBroker {
 }
 
 export async function privateBroker(
-  service: 'privateNats' | 'privateRabbitmq' | 'privateKafka',
+  service: 'privateNats' | 'privateRabbitmq' | 'privateKafka' | 'privateRedis',
 ): Promise<PrivateBroker> {
   const line = await Line.open();
   const tell = (verb: 'kill' | 'restart' | 'pause' | 'resume' | 'stop') => async () => {

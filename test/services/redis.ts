@@ -1,10 +1,32 @@
 import { Redis } from 'ioredis';
 import { inject } from 'vitest';
+import { type PrivateBroker, privateBroker } from './broker.ts';
 import { type DatabaseServer, databaseOfThisFile, type TestDatabase } from './database.ts';
 
 /** An empty numbered database of Redis for this test file; a connection left open fails the file. */
 export function redisDatabase(): TestDatabase {
   return databaseOfThisFile(() => openRedis(inject('services').redis));
+}
+
+/** A Redis of one's own, which has on disk what it has answered (`appendfsync always`). */
+export async function redisServer(): Promise<PrivateBroker> {
+  const server = await privateBroker('privateRedis');
+  await syncing(server.url);
+  return {
+    ...server,
+    async restart() {
+      await server.restart();
+      await syncing(server.url);
+    },
+  };
+}
+
+/** Not a setting of all test servers: on a slow disk every write would wait for it. */
+async function syncing(url: string): Promise<void> {
+  const client = new Redis(url, { lazyConnect: true });
+  await client.connect();
+  await client.config('SET', 'appendfsync', 'always');
+  await client.quit();
 }
 
 /** Who is at work in which database; it ends by itself where a killed run could not give it back. */
