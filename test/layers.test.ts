@@ -75,7 +75,9 @@ const layers: Record<string, Layer> = {
     node: ['node:crypto'],
   },
   inbox: { imports: ['local', 'util'] },
-  consumer: { imports: ['inbox', 'outbox', 'define/standard-schema', 'local', 'http', 'wire', 'util'] },
+  consumer: {
+    imports: ['inbox', 'outbox', 'define/answers', 'define/standard-schema', 'local', 'http', 'wire', 'util'],
+  },
   testing: { imports: ['anything in lib'] },
 };
 

@@ -44,6 +44,8 @@ export interface OnceOptions<Client> extends Pick<
    * its broker waits before it delivers once more.
    */
   readonly ifBusy?: 'wait' | 'refuse';
+  /** `requiresNew`: a transaction of its own, also within another one. Default: `required`. */
+  readonly propagation?: 'required' | 'requiresNew';
   /** Of the transaction it takes part in. Default: the one the calling code runs in, or a new one. */
   readonly client?: Client;
   /**
