@@ -147,8 +147,13 @@ class RabbitSession implements Session {
     if (handled.kind === 'not-handled') {
       return this.#end(new Error(`message ${message.id} could not be handled: ${handled.reason}`));
     }
-    // Without its channel it comes again, and is recognised as a repeat.
-    if (this.#isOpen) this.#channel.ack(delivery);
+    if (!this.#isOpen) return;
+    try {
+      this.#channel.ack(delivery);
+    } catch (error) {
+      // The channel is about to end. The message comes again, and is recognised as a repeat.
+      this.#end(asError(error));
+    }
   }
 
   /** Nothing begins any more: what was behind a message that was not handled may not overtake it. */
