@@ -55,7 +55,14 @@ export function startChild(
     signal(signal) {
       if (handle.end === undefined && child.pid !== undefined) send(-child.pid, signal);
     },
-    lastWords: () => readFileSync(log, 'utf8').trimEnd().split('\n').slice(-10).join('\n'),
+    lastWords() {
+      const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+      // Where in the code of a Java program it failed would leave no room for why.
+      return lines
+        .filter((line) => !/^\s+(?:at|\.\.\.) /.test(line))
+        .slice(-10)
+        .join('\n');
+    },
   };
   living.add(handle);
   return handle;

@@ -28,9 +28,13 @@ export async function run(service, { begin, port, waitMs }) {
   let child = await begin();
   await untilReady(service, { child, url, waitMs });
 
+  let isPaused = false;
+
   async function kill() {
+    if (child.end === undefined && !isPaused) await service.beforeKill?.(url);
     child.signal('SIGKILL');
     await child.ended;
+    isPaused = false;
   }
 
   return {
@@ -42,8 +46,14 @@ export async function run(service, { begin, port, waitMs }) {
       child = await begin();
       await untilReady(service, { child, url, waitMs });
     },
-    pause: () => child.signal('SIGSTOP'),
-    resume: () => child.signal('SIGCONT'),
+    pause() {
+      child.signal('SIGSTOP');
+      isPaused = true;
+    },
+    resume() {
+      child.signal('SIGCONT');
+      isPaused = false;
+    },
   };
 }
 

@@ -32,6 +32,8 @@ import { redis } from './redis.mjs';
  * @property {string} [whyNoImage]
  * @property {(port: number) => string} url
  * @property {(url: string) => Promise<void>} probe Rejects until the service answers.
+ * @property {(url: string) => Promise<void>} [beforeKill] Has written what it has promised to keep, where a kill shows that
+ *   it was not.
  *
  * @typedef {Omit<Service, 'variable' | 'exampleUrl'> & { variable?: undefined }} PrivateService
  *
