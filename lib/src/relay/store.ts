@@ -75,6 +75,7 @@ export interface Settlement extends LaneToken {
   readonly dead: readonly DeadMessage[];
 }
 
+/** Whoever began with it lives: `starts` is 0 again. */
 export interface FailedMessage {
   readonly seq: bigint;
   readonly attempts: number;
@@ -141,7 +142,7 @@ export interface OutboxStats {
   readonly nowMs: number;
   /** In lanes; counted up to 100,000 (`pendingMax`). */
   readonly pending: number;
-  /** Of the oldest in a lane; undefined when there is none. */
+  /** How long the oldest in a lane has been waiting; undefined when there is none. */
   readonly oldestMs: number | undefined;
   readonly delayed: number;
   readonly dead: number;

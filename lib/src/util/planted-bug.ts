@@ -52,6 +52,12 @@ export const plantedBugs = {
   'empty-undo-runs': 'P2: an undo of what never came runs all the same',
   'no-suspension-row': 'P3: an undo that found nothing leaves no row',
   'check-leaves-no-row': 'P7: a check-back that found nothing leaves no row',
+  // outbox, relay, inbox
+  'settle-without-token': 'fencing: a lane is settled by whoever held it before',
+  'settle-before-confirm': 'R1: a message leaves the table before its publisher has confirmed it',
+  'cursor-by-sequence': 'N2: what commits late, with a smaller number, is not looked for',
+  'publish-past-a-failure': 'L1: a message overtakes one of its key that failed',
+  'offset-before-work': 'a message is acknowledged before its work is committed',
 } as const;
 
 export type PlantedBug = keyof typeof plantedBugs;

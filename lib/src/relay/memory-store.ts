@@ -1,0 +1,232 @@
+/**
+ * The outbox in memory: for tests of relays and for the simulator, held to the same contract as those of databases. Nothing
+ * in it outlives the process.
+ */
+import { laneCount, laneOf, type Headers, type StoredMessage } from '../outbox/message.ts';
+import { planted } from '../util/planted-bug.ts';
+import type {
+  BlockedKey,
+  DeadLetter,
+  DeadLetterQuery,
+  LaneToken,
+  LaneView,
+  RelayStore,
+  Settlement,
+} from './store.ts';
+
+export interface NewMessage {
+  readonly id: string;
+  readonly type?: string;
+  readonly target: string;
+  readonly address: string;
+  readonly key?: string;
+  readonly payload?: string;
+  readonly headers?: Headers;
+  readonly delayMs?: number;
+}
+
+export interface MemoryOutbox extends RelayStore {
+  /** Takes a `seq` now, and shows the message when the function that is returned is called: as a transaction that commits. */
+  begin(message: NewMessage): () => void;
+  append(...messages: readonly NewMessage[]): void;
+  /** What is in lanes, in order of `seq`. */
+  readonly waiting: readonly StoredMessage[];
+}
+
+interface LaneRow {
+  owner: string | undefined;
+  token: bigint;
+  untilMs: number;
+}
+
+/** `nowMs` is the clock of the database: milliseconds since 1970. */
+export function memoryOutbox(nowMs: () => number): MemoryOutbox {
+  let lastSeq = 0n;
+  let nextLane = 0;
+  const rows = new Map<bigint, StoredMessage>();
+  const delayed: StoredMessage[] = [];
+  const dead = new Map<bigint, DeadLetter>();
+  const relays = new Map<string, number>();
+  const lanes = Array.from({ length: laneCount }, (): LaneRow => ({
+    owner: undefined,
+    token: 0n,
+    untilMs: 0,
+  }));
+
+  const sorted = (): StoredMessage[] => [...rows.values()].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+  const isFree = (row: LaneRow): boolean => row.owner === undefined || row.untilMs <= nowMs();
+  const held = (relay: string): LaneToken[] =>
+    lanes.flatMap(({ owner, token }, lane) => (owner === relay ? [{ lane, token }] : []));
+
+  function make({
+    key,
+    type = 'test',
+    payload = '{}',
+    headers = {},
+    delayMs,
+    ...rest
+  }: NewMessage): StoredMessage {
+    return {
+      ...rest,
+      type,
+      payload,
+      headers,
+      key,
+      seq: ++lastSeq,
+      lane: key === undefined ? nextLane++ % laneCount : laneOf(key),
+      version: 1,
+      createdAtMs: nowMs(),
+      attempts: 0,
+      starts: 0,
+      dueAtMs: delayMs === undefined ? undefined : nowMs() + delayMs,
+    };
+  }
+
+  function begin(message: NewMessage): () => void {
+    const made = make(message);
+    return () => {
+      if (message.delayMs === undefined) rows.set(made.seq, made);
+      else delayed.push(made);
+    };
+  }
+
+  function settleOne({ done, started, failed, dead: died }: Settlement): void {
+    for (const seq of done) rows.delete(seq);
+    for (const seq of started) update(seq, (row) => ({ ...row, starts: row.starts + 1 }));
+    for (const { seq, attempts, retryInMs, place } of failed) {
+      update(seq, (row) => ({ ...row, attempts, starts: 0, dueAtMs: nowMs() + retryInMs }));
+      const row = rows.get(seq);
+      if (place === 'stay' || row === undefined) continue;
+      rows.delete(seq);
+      delayed.push(row);
+    }
+    for (const { seq, attempts, ...why } of died) {
+      const row = rows.get(seq);
+      if (row !== undefined) dead.set(seq, { ...row, attempts, ...why, diedAtMs: nowMs() });
+      rows.delete(seq);
+    }
+  }
+
+  function update(seq: bigint, change: (row: StoredMessage) => StoredMessage): void {
+    const row = rows.get(seq);
+    if (row !== undefined) rows.set(seq, change(row));
+  }
+
+  function deadOnes({ ids, type, cause, diedBeforeMs }: DeadLetterQuery): DeadLetter[] {
+    return [...dead.values()].filter(
+      (letter) =>
+        (ids === undefined || ids.includes(letter.id)) &&
+        (type === undefined || letter.type === type) &&
+        (cause === undefined || letter.cause === cause) &&
+        (diedBeforeMs === undefined || letter.diedAtMs < diedBeforeMs),
+    );
+  }
+
+  return {
+    begin,
+    append: (...messages) => messages.forEach((message) => begin(message)()),
+    get waiting() {
+      return sorted();
+    },
+    async heartbeat(relay, ttlMs): Promise<LaneView> {
+      relays.set(relay, nowMs() + ttlMs);
+      for (const row of lanes) if (row.owner === relay) row.untilMs = nowMs() + ttlMs;
+      return {
+        nowMs: nowMs(),
+        relays: [...relays.values()].filter((untilMs) => untilMs > nowMs()).length,
+        held: held(relay),
+        free: lanes.flatMap((row, lane) =>
+          isFree(row) && row.owner !== relay ? [{ lane, token: row.token }] : [],
+        ),
+      };
+    },
+    async claim(relay, ttlMs, wanted) {
+      return wanted.flatMap(({ lane, token }) => {
+        const row = lanes[lane];
+        if (row === undefined || row.token !== token || !isFree(row)) return [];
+        const abandoned = row.owner !== undefined;
+        lanes[lane] = { owner: relay, token: token + 1n, untilMs: nowMs() + ttlMs };
+        return [{ lane, token: token + 1n, abandoned }];
+      });
+    },
+    async release(relay, given) {
+      for (const { lane, token } of given) {
+        const row = lanes[lane];
+        if (row?.owner === relay && row.token === token) row.owner = undefined;
+      }
+    },
+    async leave(relay) {
+      relays.delete(relay);
+      for (const row of lanes) if (row.owner === relay) row.owner = undefined;
+    },
+    async read(requests) {
+      return requests.flatMap(({ lane, after, limit }) =>
+        sorted()
+          .filter((row) => row.lane === lane && row.seq > after)
+          .slice(0, limit),
+      );
+    },
+    async settle(settlements) {
+      const isStale = ({ lane, token }: Settlement): boolean =>
+        lanes[lane]?.token !== token && !planted('settle-without-token');
+      for (const settlement of settlements) if (!isStale(settlement)) settleOne(settlement);
+      return settlements.filter(isStale).map(({ lane }) => lane);
+    },
+    async promote(limit) {
+      delayed.sort((a, b) => (a.dueAtMs ?? 0) - (b.dueAtMs ?? 0));
+      const due = delayed.filter(({ dueAtMs = 0 }) => dueAtMs <= nowMs()).slice(0, limit);
+      delayed.splice(0, due.length);
+      for (const row of due) {
+        const seq = ++lastSeq;
+        rows.set(seq, { ...row, seq, dueAtMs: undefined });
+      }
+      const [next] = delayed;
+      return { moved: due.length, nextInMs: next === undefined ? undefined : (next.dueAtMs ?? 0) - nowMs() };
+    },
+    async blockedKeys(of) {
+      return [...dead.values()].flatMap(({ lane, target, address, key, blocksKey }): BlockedKey[] =>
+        blocksKey && key !== undefined && of.includes(lane) ? [{ lane, target, address, key }] : [],
+      );
+    },
+    prune: async () => 0,
+    dead: {
+      async list(query, { limit, cursor }) {
+        const after = BigInt(cursor ?? 0);
+        const all = deadOnes(query).filter(({ seq }) => seq > after);
+        const items = all.slice(0, limit);
+        return { items, next: all.length > limit ? String(items.at(-1)?.seq) : undefined };
+      },
+      async replay(query, limit = 1_000) {
+        const chosen = deadOnes(query).slice(0, limit);
+        for (const {
+          cause: _cause,
+          reason: _reason,
+          diedAtMs: _diedAtMs,
+          blocksKey: _blocksKey,
+          ...row
+        } of chosen) {
+          dead.delete(row.seq);
+          rows.set(row.seq, { ...row, attempts: 0, starts: 0, dueAtMs: undefined });
+        }
+        return chosen.length;
+      },
+      async purge(query, limit = 1_000) {
+        const chosen = deadOnes(query).slice(0, limit);
+        for (const { seq } of chosen) dead.delete(seq);
+        return chosen.length;
+      },
+    },
+    async stats() {
+      const times = [...rows.values()].map(({ createdAtMs }) => createdAtMs);
+      return {
+        nowMs: nowMs(),
+        pending: rows.size,
+        oldestMs: times.length === 0 ? undefined : nowMs() - Math.min(...times),
+        delayed: delayed.length,
+        dead: dead.size,
+        relays: [...relays.values()].filter((untilMs) => untilMs > nowMs()).length,
+        lanesHeld: lanes.filter((row) => !isFree(row)).length,
+      };
+    },
+  };
+}

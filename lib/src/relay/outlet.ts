@@ -1,0 +1,91 @@
+/** One publisher, with all destinations it serves, and the lines that wait for their turn with it. */
+import { Destination } from './destination.ts';
+import { isSuspect, Passed, type Line, type Row } from './line.ts';
+import type { Publisher } from './publisher.ts';
+
+export class Outlet {
+  readonly target: string;
+  /** Undefined: this relay has none of that name. */
+  readonly publisher: Publisher | undefined;
+  readonly destinations = new Map<string, Destination>();
+  /** Those whose messages may go; the one that waits longest first. */
+  readonly queue = new Set<Line>();
+  /** Messages of it in memory. */
+  kept = 0;
+  /** Passed over for want of room. */
+  readonly passed = new Passed();
+  /** Calls under way. */
+  flights = 0;
+
+  constructor(target: string, publisher: Publisher | undefined) {
+    this.target = target;
+    this.publisher = publisher;
+  }
+
+  destination(address: string): Destination {
+    const known = this.destinations.get(address);
+    if (known !== undefined) return known;
+    const destination = new Destination(this, address);
+    this.destinations.set(address, destination);
+    return destination;
+  }
+
+  /** To be called after every change of a line: what it means for whether it is queued, and remembered. */
+  hasChanged(line: Line): void {
+    const { destination, name, rows, state } = line;
+    const mayGo = state.kind === 'ready' && rows.length > 0 && destination.state.kind !== 'held';
+    if (mayGo) this.queue.add(line);
+    else this.queue.delete(line);
+    if (name !== undefined && line.isForgettable) destination.lines.delete(name);
+    if (destination.isForgettable) this.destinations.delete(destination.address);
+  }
+
+  /** The messages to publish next, out of their lines; empty when there are none. Suspects are taken only if they may. */
+  take(batchMax: number, maySuspect: boolean): Row[] {
+    if (this.publisher === undefined) return [];
+    const max = Math.min(batchMax, this.publisher.batchMax ?? batchMax);
+    const perLine = this.publisher.order === 'each-alone' ? 1 : max;
+    const batch: Row[] = [];
+    let later: Line | undefined;
+    for (const line of this.queue) {
+      const [first] = line.rows;
+      const { destination } = line;
+      if (first === undefined || (isSuspect(first) && !maySuspect)) continue;
+      if (destination.state.kind === 'probing') {
+        if (destination.flying > 0 || batch.length > 0) continue;
+        // It is tried with a message that is not in doubt, if there is one.
+        if (destination.isAlone(first)) {
+          later ??= line;
+          continue;
+        }
+        this.#take(line, 1, batch);
+        break;
+      }
+      if (destination.isAlone(first)) {
+        if (batch.length > 0) continue;
+        this.#take(line, 1, batch);
+        break;
+      }
+      const room = Math.min(line.isOrdered ? perLine : max, max - batch.length, line.rows.length);
+      let count = 1;
+      while (count < room && !isAlone(line.rows[count])) count++;
+      this.#take(line, count, batch);
+      if (batch.length >= max) break;
+    }
+    if (batch.length === 0 && later !== undefined) this.#take(later, 1, batch);
+    return batch;
+  }
+
+  #take(line: Line, count: number, batch: Row[]): void {
+    for (const row of line.rows.splice(0, count)) batch.push(row);
+    line.destination.flying += count;
+    if (line.isOrdered) line.state = { kind: 'busy' };
+    // The others have their turn before it comes again.
+    this.queue.delete(line);
+    this.hasChanged(line);
+  }
+}
+
+function isAlone(row: Row | undefined): boolean {
+  return row?.line.destination.isAlone(row) === true;
+}

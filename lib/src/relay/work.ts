@@ -1,0 +1,602 @@
+/**
+ * What a relay does with the messages of its lanes: takes them in, gives them to publishers, and has written down what became
+ * of them. Owns everything between a row that was read and a row that is settled; who holds lanes, and when to read, is not
+ * its matter. Nothing in it waits: publishers and the store call back.
+ *
+ * - R1 A message counts as published only when its publisher says so, and leaves the table only then.
+ * - R2 What fails holds up its own line, and nothing else; a destination that takes nothing holds up its own lines.
+ * - R3 Every message in memory is either in a line, under way, or with the settler.
+ */
+import type { StoredMessage } from '../outbox/message.ts';
+import { messageOf } from '../util/errors.ts';
+import { planted } from '../util/planted-bug.ts';
+import { backoffMs, type RelayClock } from './clock.ts';
+import type { Destination } from './destination.ts';
+import type { RelayEvent } from './events.ts';
+import type { Lane } from './lane.ts';
+import { isSuspect, type Line, type Row } from './line.ts';
+import type { Ordering, RelayLimits, RelayRetry } from './options.ts';
+import { Outlet } from './outlet.ts';
+import type { OutgoingMessage, Publisher, PublishResult } from './publisher.ts';
+import { Settler, type Fate } from './settler.ts';
+import type { DeadCause, RelayStore } from './store.ts';
+
+export interface WorkPorts {
+  readonly store: Pick<RelayStore, 'settle'>;
+  readonly publishers: readonly Publisher[];
+  readonly ordering: Ordering;
+  readonly onDead: 'skip' | 'block-key';
+  readonly retry: RelayRetry;
+  readonly limits: RelayLimits;
+  readonly clock: RelayClock;
+  readonly random: () => number;
+  /** Whether the leases of the lanes still run, so that nobody else publishes from them. */
+  readonly mayPublish: () => boolean;
+  readonly lost: (lane: Lane) => void;
+  /** Something has changed: there may be room, or nothing left to do. */
+  readonly changed: () => void;
+  /** A message waits outside of its lane for so many milliseconds. */
+  readonly postponed: (delayMs: number) => void;
+  readonly tell: (event: RelayEvent) => void;
+}
+
+/** How long a publisher may go on after its signal, before nothing is known of its messages. */
+const abortGraceMs = 1_000;
+
+/** A line keeps this many batches at most, and has more read when it has less than one. */
+const batchesPerLine = 8;
+
+export class Work {
+  readonly #ports: WorkPorts;
+  readonly #outlets = new Map<string, Outlet>();
+  readonly #settler: Settler;
+  readonly #flights = new Set<AbortController>();
+  /** Full names of the lines that wait for a dead letter. */
+  #deadLines: ReadonlySet<string> = new Set();
+  /** One message at a time that has outlived a relay: if this one dies too, it is known of what. */
+  #isSuspectFlying = false;
+  #isStopped = false;
+  published = 0;
+  failed = 0;
+  dead = 0;
+
+  constructor(ports: WorkPorts) {
+    this.#ports = ports;
+    for (const publisher of ports.publishers) {
+      this.#outlets.set(publisher.name, new Outlet(publisher.name, publisher));
+    }
+    this.#settler = new Settler({
+      ...ports,
+      written: (lane, fates) => this.#written(lane, fates),
+      failed: (error) => ports.tell({ kind: 'warning', code: 'store_unavailable', error: errorOf(error) }),
+    });
+  }
+
+  /** Nothing is under way, neither to a broker nor to the store. */
+  get isIdle(): boolean {
+    return this.#flights.size === 0 && this.#settler.isIdle;
+  }
+
+  /** How many more messages it has room for; 0 if it would pass all over. */
+  get room(): number {
+    const { messagesMax } = this.#ports.limits;
+    let room = 0;
+    for (const { publisher, kept } of this.#outlets.values()) {
+      if (publisher !== undefined) room = Math.max(room, messagesMax - kept);
+    }
+    return room;
+  }
+
+  // ---- taking in
+
+  /** A row that was read. `passed`: there was no room for it; it will be read again. */
+  accept(lane: Lane, message: StoredMessage, nowMs: number): 'kept' | 'known' | 'waits' | 'passed' {
+    const { seq } = message;
+    if (lane.state !== 'held' || lane.rows.has(seq) || lane.goneMeanwhile.has(seq)) return 'known';
+    const outlet = this.#outlet(message.target);
+    const destination = outlet.destination(message.address);
+    const line = destination.line(this.#lineName(message));
+    if (outlet.publisher === undefined) return this.#pass(outlet, lane, seq, 'waits');
+    if (outlet.passed.isBefore(seq) || outlet.kept >= this.#ports.limits.messagesMax) {
+      return this.#pass(outlet, lane, seq, 'passed');
+    }
+    if (destination.passed.isBefore(seq) || !destination.hasRoomIn(line)) {
+      return this.#pass(destination, lane, seq, 'waits');
+    }
+    if (line.isOrdered && this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
+    if (line.state.kind === 'waiting') return this.#pass(line, lane, seq, 'waits');
+    if (line.passed.isBefore(seq) || line.rows.length >= this.#lineMax(outlet)) {
+      return this.#pass(line, lane, seq, 'passed');
+    }
+    const row: Row = { message, lane, line, attempts: message.attempts, isNoted: false };
+    lane.rows.set(seq, row);
+    outlet.kept++;
+    destination.kept++;
+    if (message.starts >= this.#ports.limits.crashesMax) {
+      this.#giveUp(
+        row,
+        'crash',
+        `${message.starts} relays were not heard of again after they had begun with it`,
+      );
+      if (this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
+      return 'kept';
+    }
+    line.insert(row);
+    const dueInMs = message.dueAtMs === undefined ? 0 : message.dueAtMs - nowMs;
+    if (line.isOrdered && line.state.kind === 'ready' && dueInMs > 0) this.#wait(line, dueInMs);
+    outlet.hasChanged(line);
+    return 'kept';
+  }
+
+  #pass<Why>(who: Outlet | Destination | Line, lane: Lane, seq: bigint, why: Why): Why {
+    who.passed.add(lane, seq);
+    return why;
+  }
+
+  #outlet(target: string): Outlet {
+    const known = this.#outlets.get(target);
+    if (known !== undefined) return known;
+    const outlet = new Outlet(target, undefined);
+    this.#outlets.set(target, outlet);
+    const error = new Error(`messages for ${target} wait: this relay has no publisher of that name`);
+    this.#ports.tell({ kind: 'warning', code: 'no_publisher', error });
+    return outlet;
+  }
+
+  /** Undefined: in order with nothing. */
+  #lineName({ key }: StoredMessage): string | undefined {
+    switch (this.#ports.ordering) {
+      case 'none':
+        return undefined;
+      case 'per-key':
+        return key;
+      case 'global':
+        return '';
+    }
+  }
+
+  /** One line does not take all room that is left: those which come later have some too. */
+  #lineMax({ kept }: Outlet): number {
+    const { batchMax, messagesMax } = this.#ports.limits;
+    return Math.max(batchMax, Math.min(batchesPerLine * batchMax, (messagesMax - kept) / 2));
+  }
+
+  // ---- publishing
+
+  /** Gives publishers what may go. */
+  dispatch(): void {
+    if (this.#isStopped || !this.#ports.mayPublish()) return;
+    const { batchMax, flightsMax, messagesMax } = this.#ports.limits;
+    for (const outlet of this.#outlets.values()) {
+      if (outlet.publisher === undefined) continue;
+      if (outlet.kept * 2 <= messagesMax) outlet.passed.reread();
+      while (outlet.flights < flightsMax) {
+        const batch = outlet.take(batchMax, !this.#isSuspectFlying);
+        if (batch.length === 0) break;
+        if (batch.some(isSuspect)) this.#isSuspectFlying = true;
+        void this.#fly(outlet, batch);
+      }
+    }
+    this.#settler.flush();
+  }
+
+  async #fly(outlet: Outlet, batch: readonly Row[]): Promise<void> {
+    const { clock, tell } = this.#ports;
+    const { publisher } = outlet;
+    if (publisher === undefined) return;
+    const flight = new AbortController();
+    outlet.flights++;
+    this.#flights.add(flight);
+    const startedMs = clock.now();
+    const mayGo = await this.#noteStarts(batch, flight);
+    const early = planted('settle-before-confirm') ? batch : [];
+    for (const { lane, message } of early) this.#settler.add(lane, { kind: 'done', seq: message.seq });
+    const results = mayGo ? await this.#publish(publisher, batch, flight) : 'not-begun';
+    outlet.flights--;
+    this.#flights.delete(flight);
+    if (batch.some(isSuspect)) this.#isSuspectFlying = false;
+    const published = results === 'not-begun' ? [] : results.filter(({ kind }) => kind === 'published');
+    if (results !== 'not-begun') {
+      tell({
+        kind: 'batch',
+        target: outlet.target,
+        messages: batch.length,
+        published: published.length,
+        duplicates: published.filter((result) => 'duplicate' in result && result.duplicate).length,
+        durationMs: clock.now() - startedMs,
+      });
+    }
+    this.#conclude(outlet, batch, results);
+    this.dispatch();
+    this.#settler.flush();
+    this.#ports.changed();
+  }
+
+  /** After a take-over from a relay that vanished, and for what has outlived one. False if the lane was lost meanwhile. */
+  #noteStarts(batch: readonly Row[], flight: AbortController): Promise<boolean> | true {
+    const careful = batch.filter(({ lane, message }) => lane.careful > 0 || message.starts > 0);
+    if (careful.length === 0) return true;
+    for (const row of careful) {
+      if (row.lane.careful > 0) row.lane.careful--;
+      row.isNoted = true;
+      this.#settler.add(row.lane, { kind: 'started', seq: row.message.seq });
+    }
+    return new Promise((resolve) => {
+      const noting: Noting = { left: new Set(careful), resolve };
+      this.#noting.add(noting);
+      flight.signal.addEventListener('abort', () => this.#endNoting(noting, false));
+      this.#settler.flush();
+    });
+  }
+
+  readonly #noting = new Set<Noting>();
+
+  #endNoting(noting: Noting, isNoted: boolean): void {
+    this.#noting.delete(noting);
+    noting.resolve(isNoted);
+  }
+
+  /** Never rejects, and ends soon after its time. */
+  async #publish(
+    publisher: Publisher,
+    batch: readonly Row[],
+    flight: AbortController,
+  ): Promise<readonly PublishResult[]> {
+    const { clock, limits, tell } = this.#ports;
+    let forget: () => void = () => undefined;
+    const isOver = new Promise<readonly PublishResult[]>((resolve) => {
+      const end = (): void => {
+        forget();
+        forget = clock.schedule(abortGraceMs, () =>
+          resolve(unknownOf(batch, 'the publisher did not end in time')),
+        );
+      };
+      flight.signal.addEventListener('abort', end);
+      forget = clock.schedule(limits.publishTimeoutMs, () => flight.abort());
+    });
+    try {
+      const results = await Promise.race([publisher.publish(batch.map(outgoing), flight.signal), isOver]);
+      if (results.length === batch.length) return results;
+      const error = new Error(
+        `${publisher.name} gave ${results.length} results for ${batch.length} messages`,
+      );
+      tell({ kind: 'warning', code: 'publisher_broken', error });
+      return unknownOf(batch, error.message);
+    } catch (error) {
+      return unknownOf(batch, messageOf(error));
+    } finally {
+      forget();
+    }
+  }
+
+  // ---- what became of them
+
+  #conclude(outlet: Outlet, batch: readonly Row[], results: readonly PublishResult[] | 'not-begun'): void {
+    const back: Row[] = [];
+    const troubled = new Map<Destination, Trouble>();
+    const seen = results === 'not-begun' ? [] : results;
+    // Whoever was published in the same call shows that the destination takes messages.
+    const hasTaken = new Set<Destination>();
+    batch.forEach((row, i) => {
+      row.line.destination.flying--;
+      if (seen[i]?.kind === 'published') hasTaken.add(row.line.destination);
+    });
+    const touched = new Set<Line>();
+    /** Lines of which a message failed: those behind it were not to be published (L1), and it is not their fault. */
+    const behind = new Set<Line>();
+    for (const [i, row] of batch.entries()) {
+      const { line } = row;
+      const { destination } = line;
+      const result = seen[i];
+      touched.add(line);
+      if (row.lane.state === 'gone') this.#drop(row);
+      else if (result?.kind === 'published') this.#isPublished(row);
+      else if (result === undefined || behind.has(line)) back.push(row);
+      else if (result.kind === 'poison') this.#giveUp(row, 'poison', result.reason);
+      else if (result.kind === 'retriable') this.#fail(row, result.reason, back);
+      else if (result.kind === 'unknown' && (hasTaken.has(destination) || destination.isAtFault(row))) {
+        this.#fail(row, result.reason, back);
+      } else {
+        back.push(row);
+        troubled.set(destination, result);
+      }
+      if (line.isOrdered && result?.kind !== 'published') behind.add(line);
+    }
+    for (const line of touched) if (line.state.kind === 'busy') line.state = { kind: 'ready' };
+    // In their old places, before what was read meanwhile.
+    for (const row of back.toReversed()) this.#putBack(row);
+    for (const [line, delayMs] of this.#retries) this.#wait(line, delayMs);
+    this.#retries.clear();
+    for (const destination of hasTaken) this.#open(destination);
+    for (const [destination, trouble] of troubled) this.#hold(destination, trouble);
+    for (const line of touched) {
+      if (line.isOrdered && this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
+      this.#topUp(line);
+      outlet.hasChanged(line);
+    }
+  }
+
+  #putBack(row: Row): void {
+    if (row.lane.state !== 'held') return this.#drop(row);
+    row.line.rows.unshift(row);
+    if (!row.isNoted) return;
+    // It was begun with, and this relay lives.
+    row.isNoted = false;
+    const { attempts } = row;
+    const { seq } = row.message;
+    const fate = { kind: 'failed', seq, attempts, reason: 'put back', retryInMs: 0, place: 'stay' } as const;
+    this.#settler.add(row.lane, fate);
+  }
+
+  /** Lines that begin to wait at the end of `#conclude`. */
+  readonly #retries = new Map<Line, number>();
+
+  #isPublished(row: Row): void {
+    row.line.destination.hasTaken(row);
+    this.published++;
+    if (!planted('settle-before-confirm'))
+      this.#settler.add(row.lane, { kind: 'done', seq: row.message.seq });
+  }
+
+  #fail(row: Row, reason: string, back: Row[]): void {
+    const { retry, random, tell } = this.#ports;
+    const { line, message, lane } = row;
+    row.attempts++;
+    if (row.attempts >= retry.attemptsMax) return this.#giveUp(row, 'attempts', reason);
+    this.failed++;
+    const retryInMs = backoffMs(row.attempts, retry, random);
+    const { seq } = message;
+    const attempts = row.attempts;
+    const place = line.isOrdered ? 'stay' : 'later';
+    this.#settler.add(lane, { kind: 'failed', seq, attempts, reason: cut(reason), retryInMs, place });
+    const destination = line.destination.name;
+    tell({ kind: 'failed', id: message.id, type: message.type, destination, attempts, reason, retryInMs });
+    if (place === 'later') return this.#ports.postponed(retryInMs);
+    row.isNoted = false;
+    back.push(row);
+    this.#retries.set(line, retryInMs);
+  }
+
+  #giveUp(row: Row, cause: DeadCause, reason: string): void {
+    const { line, lane, message, attempts } = { ...row, attempts: row.attempts };
+    const blocksKey = this.#ports.onDead === 'block-key' && message.key !== undefined && line.isOrdered;
+    this.dead++;
+    line.destination.forgetDoubt(row);
+    this.#settler.add(lane, {
+      kind: 'dead',
+      seq: message.seq,
+      attempts,
+      cause,
+      reason: cut(reason),
+      blocksKey,
+    });
+    this.#ports.tell({
+      kind: 'dead',
+      id: message.id,
+      type: message.type,
+      destination: line.destination.name,
+      cause,
+      reason,
+    });
+    if (blocksKey) this.#deadLines = new Set([...this.#deadLines, fullName(line)]);
+  }
+
+  /** The store has it. */
+  #written(lane: Lane, fates: readonly Fate[]): void {
+    for (const fate of fates) {
+      const row = lane.rows.get(fate.seq);
+      if (row === undefined) continue;
+      if (fate.kind === 'started') this.#noted(row);
+      else if (!(fate.kind === 'failed' && fate.place === 'stay')) {
+        lane.goneMeanwhile.add(fate.seq);
+        this.#drop(row);
+      }
+    }
+    this.#ports.changed();
+  }
+
+  #noted(row: Row): void {
+    for (const noting of this.#noting) {
+      if (noting.left.delete(row) && noting.left.size === 0) this.#endNoting(noting, true);
+    }
+  }
+
+  /** Out of memory. */
+  #drop(row: Row): void {
+    const { lane, line, message } = row;
+    if (!lane.rows.delete(message.seq)) return;
+    const { outlet } = line.destination;
+    outlet.kept--;
+    line.destination.kept--;
+    outlet.hasChanged(line);
+  }
+
+  // ---- lines and destinations that wait
+
+  /** Its messages behind the first are passed over until that one is through (L2). */
+  #wait(line: Line, delayMs: number): void {
+    if (line.state.kind === 'waiting') line.state.forget();
+    const forget = this.#ports.clock.schedule(delayMs, () => {
+      line.state = { kind: 'ready' };
+      if (line.rows.length === 0) line.passed.reread();
+      line.destination.outlet.hasChanged(line);
+      this.#ports.changed();
+    });
+    line.state = { kind: 'waiting', until: 'retry', forget };
+    // Where many wait, not even their first ones stay: others need the room.
+    const { kept } = line.destination.outlet;
+    this.#passOver(line, kept * 2 > this.#ports.limits.messagesMax ? 0 : 1, line);
+  }
+
+  #waitForDeadLetter(line: Line): void {
+    if (line.state.kind === 'waiting') line.state.forget();
+    line.state = { kind: 'waiting', until: 'dead-letter', forget: () => undefined };
+    this.#passOver(line, 0, line);
+  }
+
+  /** Which lines have to wait for a dead letter now, by their full names. */
+  setDeadLines(names: ReadonlySet<string>): void {
+    this.#deadLines = names;
+    for (const outlet of this.#outlets.values()) {
+      for (const { lines } of [...outlet.destinations.values()]) {
+        for (const line of [...lines.values()]) {
+          const isWaiting = line.state.kind === 'waiting' && line.state.until === 'dead-letter';
+          if (!isWaiting || names.has(fullName(line))) continue;
+          line.state = { kind: 'ready' };
+          line.passed.reread();
+          outlet.hasChanged(line);
+        }
+      }
+    }
+  }
+
+  /** Messages of the line beyond the first `keep` are read again later. */
+  #passOver(line: Line, keep: number, who: Line | Destination): void {
+    for (const row of line.rows.splice(keep)) {
+      who.passed.add(row.lane, row.message.seq);
+      this.#drop(row);
+    }
+  }
+
+  /** O1 */
+  #hold(destination: Destination, { reason, retryAfterMs = 0 }: Trouble): void {
+    const { clock, random, retry, tell } = this.#ports;
+    if (destination.state.kind === 'held') destination.state.forget();
+    destination.failures++;
+    const retryInMs = Math.max(retryAfterMs, backoffMs(destination.failures, retry, random));
+    const forget = clock.schedule(retryInMs, () => {
+      destination.state = { kind: 'probing' };
+      destination.passed.reread();
+      this.#ports.changed();
+    });
+    destination.state = { kind: 'held', forget };
+    tell({ kind: 'held', target: destination.name, reason, retryInMs });
+    for (const line of [destination.loose, ...destination.lines.values()]) {
+      this.#passOver(line, 0, destination);
+      destination.outlet.hasChanged(line);
+    }
+  }
+
+  #open(destination: Destination): void {
+    if (destination.state.kind === 'open') return;
+    if (destination.state.kind === 'held') destination.state.forget();
+    destination.state = { kind: 'open' };
+    destination.passed.reread();
+    this.#ports.tell({ kind: 'open', target: destination.name });
+    for (const line of [destination.loose, ...destination.lines.values()])
+      destination.outlet.hasChanged(line);
+  }
+
+  /** A line that has little left has read again what it passed over. */
+  #topUp(line: Line): void {
+    const isLow = line.rows.length * 2 <= this.#lineMax(line.destination.outlet);
+    if (line.state.kind === 'ready' && isLow) line.passed.reread();
+  }
+
+  // ---- the end of lanes, and of all
+
+  /** Nothing of the lane is begun any more. What is under way ends, and is written down: then it has no rows left. */
+  drain(lane: Lane): void {
+    lane.state = 'leaving';
+    this.#empty(lane);
+  }
+
+  /** The lane is another relay's now. What is under way ends, and nothing is written down. */
+  leave(lane: Lane): void {
+    lane.state = 'gone';
+    this.#empty(lane);
+    for (const row of [...lane.rows.values()]) this.#drop(row);
+    for (const noting of this.#noting) {
+      for (const row of noting.left) if (row.lane === lane) this.#endNoting(noting, false);
+    }
+  }
+
+  /** Takes what waits out of memory. */
+  #empty(lane: Lane): void {
+    for (const outlet of this.#outlets.values()) {
+      outlet.passed.leave(lane);
+      for (const destination of [...outlet.destinations.values()]) {
+        destination.passed.leave(lane);
+        for (const line of [destination.loose, ...destination.lines.values()]) {
+          line.passed.leave(lane);
+          const left = line.rows.filter((row) => row.lane === lane);
+          line.rows = line.rows.filter((row) => row.lane !== lane);
+          for (const row of left) this.#drop(row);
+          outlet.hasChanged(line);
+        }
+      }
+    }
+  }
+
+  /** Nothing leaves any more. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Ends what is under way; its messages count as not published. */
+  abort(): void {
+    for (const flight of this.#flights) flight.abort();
+  }
+
+  /** Forgets every timer. */
+  close(): void {
+    for (const { destinations } of this.#outlets.values()) {
+      for (const destination of destinations.values()) {
+        if (destination.state.kind === 'held') destination.state.forget();
+        for (const { state } of destination.lines.values()) if (state.kind === 'waiting') state.forget();
+      }
+    }
+  }
+}
+
+interface Trouble {
+  readonly reason: string;
+  readonly retryAfterMs?: number;
+}
+
+/** A batch that waits until its messages are noted down. */
+interface Noting {
+  readonly left: Set<Row>;
+  readonly resolve: (isNoted: boolean) => void;
+}
+
+/** By which lines and dead letters find each other. */
+export function fullNameOf(target: string, address: string, key: string): string {
+  return JSON.stringify([target, address, key]);
+}
+
+function fullName({ destination, name }: Line): string {
+  return fullNameOf(destination.outlet.target, destination.address, name ?? '');
+}
+
+function outgoing({ message, attempts }: Row): OutgoingMessage {
+  const { id, type, version, address, key, payload, headers, createdAtMs } = message;
+  const contentType = 'application/json';
+  return {
+    id,
+    type,
+    version,
+    address,
+    key,
+    payload,
+    contentType,
+    headers,
+    createdAtMs,
+    attempt: attempts + 1,
+  };
+}
+
+function unknownOf(batch: readonly Row[], reason: string): readonly PublishResult[] {
+  return batch.map(() => ({ kind: 'unknown', reason }));
+}
+
+/** Of a reason, for the table. */
+const reasonLengthMax = 2_000;
+
+function cut(reason: string): string {
+  return reason.length <= reasonLengthMax ? reason : `${reason.slice(0, reasonLengthMax)}…`;
+}
+
+function errorOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
