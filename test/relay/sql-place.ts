@@ -117,9 +117,10 @@ async function beginOn(driver: Driver<unknown>, isSnapshot = false) {
   for (const sql of driver.dialect.begin({ isolation, readOnly: false, serverTimeoutMs: undefined })) {
     await connection.execute(sql);
   }
-  const { query } = connection;
-  if (query === undefined) throw new Error('this driver runs no statements with values');
-  const run: Run = async (sql, values = []) => await Reflect.apply(query, connection, [sql, values]);
+  const run: Run = async (sql, values = []) => {
+    if (connection.query === undefined) throw new Error('this driver runs no statements with values');
+    return await connection.query(sql, values);
+  };
   return {
     run,
     async end(how: 'commit' | 'rollback') {

@@ -9,6 +9,7 @@
  *   cause.
  */
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
+import { isPromiseLike, type MaybePromise } from '../util/maybe-promise.ts';
 import type { SqlResult, SqlValue } from '../util/sql.ts';
 import { systemClock } from './clock.ts';
 import type { Dialect } from './dialect.ts';
@@ -63,12 +64,15 @@ class DriverStatements implements OwnStatements {
 
   query(sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
     return this.#retried(() =>
-      this.#withConnection((connection) => {
+      this.#withConnection(async (connection) => {
         // Such a connection is only there with a transaction, and would have to leave it first (postgres.js).
         if (connection.status?.() === 'open') {
-          return this.#inTransaction(connection, (run) => run(sql, values));
+          return await this.#inTransaction(connection, (run) => run(sql, values));
         }
-        return this.#run(connection, sql, values);
+        const result = await this.#run(connection, sql, values);
+        // Where the pool has switched autocommit off.
+        if (connection.status?.() === 'open') await this.#execute(connection, 'commit');
+        return result;
       }),
     );
   }
@@ -131,22 +135,22 @@ class DriverStatements implements OwnStatements {
   }
 
   async #run(connection: Connection, sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
-    const { query } = connection;
-    if (query === undefined) {
+    if (connection.query === undefined) {
       throw new SettleError('config_invalid', `${this.#driver.name} runs no statements with values`, {
         next: `Give the ${this.#options.label} a driver of the database itself, such as pgDriver(pool)`,
       });
     }
-    return await this.#answered(() => Reflect.apply(query, connection, [sql, values]));
+    return await this.#answered(connection.query(sql, values));
   }
 
-  #execute(connection: Connection, sql: string): Promise<string | undefined> {
-    return this.#answered(() => connection.execute(sql));
+  async #execute(connection: Connection, sql: string): Promise<string | undefined> {
+    return await this.#answered(connection.execute(sql));
   }
 
-  async #answered<T>(ask: () => T | PromiseLike<T>): Promise<T> {
+  async #answered<T>(answer: MaybePromise<T>): Promise<T> {
+    if (!isPromiseLike(answer)) return answer;
     const late = () => new Error(`no answer within ${ownStatementTimeoutMs} ms`);
-    return await inTime(Promise.resolve(ask()), ownStatementTimeoutMs, this.#timers, late);
+    return await inTime(answer, ownStatementTimeoutMs, this.#timers, late);
   }
 
   /** O2 */

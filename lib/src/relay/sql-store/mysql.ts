@@ -32,6 +32,7 @@ export const mysqlWords: Words = {
   parameter: () => '?',
   exactly,
   bytes: (expression) => `cast(${expression} as binary)`,
+  through: (index) => `force index (${index})`,
   locked: 'for update',
   lockedUnlessInUse: 'for update skip locked',
   given,

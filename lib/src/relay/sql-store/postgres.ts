@@ -7,6 +7,8 @@
 import type { ReadRequest, Settlement } from '../store.ts';
 import { messageColumns, place, type DeleteDone, type GivenColumns, type Words } from './words.ts';
 
+const nowMs = '(extract(epoch from statement_timestamp()) * 1000)::bigint';
+
 const exactly = (expression: string): string => `(${expression})::text`;
 
 function given(columns: GivenColumns): string {
@@ -18,10 +20,11 @@ function given(columns: GivenColumns): string {
 }
 
 export const postgresWords: Words = {
-  nowMs: '(extract(epoch from statement_timestamp()) * 1000)::bigint',
+  nowMs,
   parameter: (n) => `$${n}`,
   exactly,
   bytes: (expression) => expression,
+  through: () => '',
   locked: 'for update',
   lockedUnlessInUse: 'for update skip locked',
   given,
@@ -32,28 +35,25 @@ export const postgresWords: Words = {
   updateGiven: (set, columns) =>
     `update settle_outbox o set ${set} from ${given(columns)} where o.lane = given.lane and o.seq = given.seq`,
   read: (requests) => ({
-    sql: requests.length === 1 ? readLane : readLanes,
-    values:
-      requests.length === 1
-        ? requests.flatMap(({ lane, after, limit }) => [lane, String(after), limit])
-        : [list(requests, 'lane'), list(requests, 'after'), list(requests, 'limit')],
+    sql: readLanes,
+    values: [list(requests, 'lane'), list(requests, 'after'), list(requests, 'limit')],
   }),
   deleteDone,
   // An array, so that the rows are chosen once; those in use are left for the next time.
   pruneDedup: (olderThanMs, limit) => ({
     sql: `
       delete from settle_outbox_dedup where dedup_key = any (array(
-        select dedup_key from settle_outbox_dedup where created_at < ${'(extract(epoch from statement_timestamp()) * 1000)::bigint'} - $1::bigint
+        select dedup_key from settle_outbox_dedup where created_at < ${nowMs} - $1::bigint
         order by created_at limit $2::int for update skip locked
       ))`,
     values: [olderThanMs, limit],
   }),
 };
 
-const readLane = `
-  select ${messageColumns({ exactly })} from settle_outbox
-  where lane = $1::int and seq > $2::bigint order by settle_outbox.seq limit $3::int`;
-
+/**
+ * The limit is that of each lane, and so unknown when it is planned: with a constant one, the planner sorts all of a lane whenever
+ * it takes it for not much longer than that (140 ms for 500 of 300,000 rows that were never analyzed, against 0.2).
+ */
 const readLanes = `
   select o.* from unnest($1::int[], $2::bigint[], $3::int[]) as asked(wanted, floor, at_most)
   cross join lateral (
@@ -61,28 +61,43 @@ const readLanes = `
     where lane = asked.wanted and seq > asked.floor order by settle_outbox.seq limit asked.at_most
   ) o`;
 
+/**
+ * Milliseconds for 100 messages of one lane, and for 500, of a backlog of 300,000 (PostgreSQL 15, synchronous_commit off,
+ * medians of interleaved runs on a busy machine of 2 cores; compare them with each other only):
+ *
+ * | the delete | 100 | 500 |
+ * | --- | --- | --- |
+ * | `seq = any (…)` of one lane, no token | 0.30 | 1.00 |
+ * | the same, `and exists` its token; who lost it takes a second statement | 0.35 | 0.99 |
+ * | this one | 0.48 | 1.12 |
+ * | lanes and numbers side by side by `unnest`, joined | 0.60 | 1.58 |
+ * | the same as JSON | 0.65 | 1.70 |
+ * | begin, lane `for update`, delete, commit | 0.54 | 1.24 |
+ *
+ * Reading them takes 0.69 and 1.84, mostly in the driver.
+ */
+const deleteDoneSql = `
+  with asked as materialized (
+    select given.lane, given.seqs::bigint[] as seqs, l.lane is not null as stands
+    from unnest($1::int[], $2::bigint[], $3::text[]) as given(lane, token, seqs)
+    left join settle_outbox_lanes l on l.lane = given.lane and l.token = given.token
+  ), gone as (
+    delete from settle_outbox o using asked
+    where asked.stands and o.lane = asked.lane and o.seq = any (asked.seqs)
+  )
+  select lane from asked where not stands`;
+
 function deleteDone(settlements: readonly Settlement[]): DeleteDone {
-  const done = settlements.flatMap(({ lane, done }) => done.map((seq) => ({ lane, seq })));
+  const seqs = settlements.map(({ done }) => `"{${done.join(',')}}"`);
   return {
     sql: deleteDoneSql,
-    values: [list(settlements, 'lane'), list(settlements, 'token'), list(done, 'lane'), list(done, 'seq')],
+    values: [list(settlements, 'lane'), list(settlements, 'token'), `{${seqs.join(',')}}`],
     answer: 'tells',
   };
 }
 
-const deleteDoneSql = `
-  with held as materialized (
-    select asked.lane, l.lane is not null as stands
-    from unnest($1::int[], $2::bigint[]) as asked(lane, token)
-    left join settle_outbox_lanes l on l.lane = asked.lane and l.token = asked.token
-  ), gone as (
-    delete from settle_outbox o using unnest($3::int[], $4::bigint[]) as done(lane, seq)
-    where o.lane = done.lane and o.seq = done.seq and done.lane in (select lane from held where stands)
-  )
-  select lane from held where not stands`;
-
 /** An array as PostgreSQL reads it. */
-function list<K extends keyof ReadRequest | 'token' | 'seq'>(
+function list<K extends keyof ReadRequest | 'token'>(
   of: readonly Readonly<Record<K, number | bigint>>[],
   member: K,
 ): string {

@@ -12,7 +12,7 @@ export async function promoteDue(own: OwnStatements, words: Words, limit: number
   if (waitMs === undefined || waitMs > 0) return { moved: 0, nextInMs: waitMs };
   const moved = await own.transaction(async (run) => {
     const due = await lockPlaces(run, words, {
-      table,
+      table: `${table} ${words.through('settle_outbox_delayed_due')}`,
       where: `due_at <= ${words.nowMs}`,
       order: `due_at, ${table}.seq`,
       values: [],

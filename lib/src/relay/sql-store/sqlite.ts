@@ -20,6 +20,7 @@ export const sqliteWords: Words = {
   parameter: () => '?',
   exactly,
   bytes: (expression) => expression,
+  through: () => '',
   locked: '',
   lockedUnlessInUse: '',
   given,

@@ -5,12 +5,10 @@ import type { Words } from './words.ts';
 
 /** Counts only so far: a backlog of millions is no reason to read all of it. */
 export async function readStats(own: OwnStatements, { nowMs, exactly }: Words): Promise<OutboxStats> {
-  const counted = (table: string) =>
-    `(select count(*) from (select 1 as one from ${table} limit ${pendingMax}) counted)`;
   const { rows } = await own.query(
     `select ${exactly(nowMs)} as now,
        ${counted('settle_outbox')} as pending,
-       (select ${exactly('min((select created_at from settle_outbox o where o.lane = l.lane order by o.seq limit 1))')}
+       (select ${exactly(`${nowMs} - min((select created_at from settle_outbox o where o.lane = l.lane order by o.seq limit 1))`)}
         from settle_outbox_lanes l) as oldest,
        ${counted('settle_outbox_delayed')} as later,
        ${counted('settle_outbox_dead')} as died,
@@ -29,4 +27,8 @@ export async function readStats(own: OwnStatements, { nowMs, exactly }: Words): 
     relays: numberOf(row, 'relays'),
     lanesHeld: numberOf(row, 'held'),
   };
+}
+
+function counted(table: string): string {
+  return `(select count(*) from (select 1 as one from ${table} limit ${pendingMax}) counted)`;
 }

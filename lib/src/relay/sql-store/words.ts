@@ -11,29 +11,31 @@ export interface Words {
   /** Milliseconds since 1970 by the clock of the database, for one statement the same wherever it stands in it. */
   readonly nowMs: string;
   /** The nth parameter, from 1 on. Each is used once, and in order. */
-  parameter(n: number): string;
+  readonly parameter: (n: number) => string;
   /** A whole number of 64 bits as text: no driver's number holds it exactly. */
-  exactly(expression: string): string;
+  readonly exactly: (expression: string) => string;
   /** Makes two texts differ that differ in a byte, also where a collation passes over spaces at their ends. */
-  bytes(expression: string): string;
+  readonly bytes: (expression: string) => string;
+  /** After a table: reads it by this index, also when the optimizer takes the table for small. */
+  readonly through: (index: string) => string;
   /** Locks the rows that a select chooses, until the end of the transaction. */
   readonly locked: string;
   /** The same, except for those that others have locked. */
   readonly lockedUnlessInUse: string;
   /** A table of what the first parameter, a JSON list of objects, holds. Is called `given`. */
-  given(columns: GivenColumns): string;
+  readonly given: (columns: GivenColumns) => string;
   /** A join of a table with `given`, by lane and number, that never reads more of the table than is given. */
-  givenIn(table: string, columns: GivenColumns): string;
+  readonly givenIn: (table: string, columns: GivenColumns) => string;
   /** Deletes of the table what is given, by lane and number. */
-  deleteGiven(table: string): string;
+  readonly deleteGiven: (table: string) => string;
   /** Updates of the messages (`o`) what is given. */
-  updateGiven(set: string, columns: GivenColumns): string;
+  readonly updateGiven: (set: string, columns: GivenColumns) => string;
   /** Messages of several lanes, each from its floor on and in order, in one round trip and by the index alone. */
-  read(requests: readonly ReadRequest[]): Statement;
+  readonly read: (requests: readonly ReadRequest[]) => Statement;
   /** Deletes what is done, where the token of the lane stands, and tells of the lanes where it does not. */
-  deleteDone(settlements: readonly Settlement[]): DeleteDone;
+  readonly deleteDone: (settlements: readonly Settlement[]) => DeleteDone;
   /** Deletes the dedup keys of messages that are older than the first parameter says, at most as many as the second. */
-  pruneDedup(olderThanMs: number, limit: number): Statement;
+  readonly pruneDedup: (olderThanMs: number, limit: number) => Statement;
 }
 
 export type GivenColumns = Readonly<Record<string, 'whole' | 'text'>>;
