@@ -25,7 +25,7 @@ interface Sending {
 type SendingState =
   /** H2 */
   | { readonly kind: 'checking'; readonly drafts: Promise<readonly Draft[]> }
-  | { readonly kind: 'held'; readonly drafts: readonly Draft[] }
+  | { readonly kind: 'held' | 'writing'; readonly drafts: readonly Draft[] }
   | { readonly kind: 'written' }
   /** It was invalid, or written by others before. */
   | { readonly kind: 'nothing' }
@@ -49,6 +49,10 @@ export class HeldMessages {
     this.#sendings.push({ level, state: { kind: 'held', drafts } });
   }
 
+  hasRoomFor(drafts: readonly Draft[]): boolean {
+    return this.#hasRoom(drafts.length, bytesOf(drafts));
+  }
+
   /** H2. Rejects as `drafts` does, and with `limit_exceeded`. */
   addLater(level: Level, drafts: Promise<readonly Draft[]>): Promise<readonly Draft[]> {
     const counted = drafts.then((checked) => {
@@ -69,15 +73,18 @@ export class HeldMessages {
     return this.#messages >= this.#lookAt.messages || this.#bytes >= this.#lookAt.bytes;
   }
 
-  /** Writes what may be written in this savepoint now (H3), if it still is much. */
-  async relieve(level: Level, write: WriteDrafts): Promise<void> {
-    await this.#quiet();
-    if (!this.isMuch) return;
-    this.#writing = this.#writeIn(level, write);
-    try {
-      await this.#writing;
-    } finally {
-      this.#writing = undefined;
+  /** Writes what may be written in this savepoint now (H3), unless others have done that by the time it could begin. */
+  async relieve(
+    level: Level,
+    write: WriteDrafts,
+    isNeeded: () => boolean = () => this.isMuch,
+  ): Promise<void> {
+    while (isNeeded()) {
+      if (this.#writing === undefined) {
+        this.#writing = this.#writeIn(level, write).finally(() => (this.#writing = undefined));
+        return await this.#writing;
+      }
+      await this.#quiet();
     }
   }
 
@@ -97,9 +104,9 @@ export class HeldMessages {
     return this.#sendings.some(({ state }) => state.kind === 'written');
   }
 
-  /** Whether it went well, those know who asked for it. */
+  /** Waits for the writing that is under way. How that went is told to whoever asked for it. */
   async #quiet(): Promise<void> {
-    while (this.#writing !== undefined) await this.#writing.catch(() => {});
+    await this.#writing?.catch(() => {});
   }
 
   async #writeIn(level: Level, write: WriteDrafts): Promise<void> {
@@ -125,19 +132,26 @@ export class HeldMessages {
     return writable;
   }
 
-  /** Those that are held, in their order. */
+  /** Those of them that are held, in their order. */
   async #write(sendings: readonly Sending[], write: WriteDrafts): Promise<void> {
-    const due = sendings.filter(({ state }) => state.kind === 'held');
-    const drafts = due.flatMap(({ state }) => (state.kind === 'held' ? state.drafts : []));
+    const due: Sending[] = [];
+    const drafts: Draft[] = [];
+    for (const sending of sendings) {
+      if (sending.state.kind !== 'held') continue;
+      due.push(sending);
+      for (const draft of sending.state.drafts) drafts.push(draft);
+      sending.state = { kind: 'writing', drafts: sending.state.drafts };
+    }
     if (drafts.length === 0) return;
-    try {
-      const count = await write(drafts);
-      for (const sending of due) sending.state = count > 0 ? written : nothing;
-    } catch (error) {
-      for (const sending of due) sending.state = { kind: 'failed', error };
-      throw error;
-    } finally {
+    const became = (state: SendingState): void => {
+      for (const sending of due) sending.state = state;
       this.#recount();
+    };
+    try {
+      became((await write(drafts)) > 0 ? written : nothing);
+    } catch (error) {
+      became({ kind: 'failed', error });
+      throw error;
     }
   }
 
@@ -170,7 +184,7 @@ export class HeldMessages {
   #recount(): void {
     this.#messages = this.#bytes = 0;
     for (const { state } of this.#sendings) {
-      if (state.kind !== 'held') continue;
+      if (state.kind !== 'held' && state.kind !== 'writing') continue;
       this.#messages += state.drafts.length;
       this.#bytes += bytesOf(state.drafts);
     }

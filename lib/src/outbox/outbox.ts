@@ -154,9 +154,17 @@ class Sender<Client> {
     const drafts = this.#draftsOf(messages);
     const level = writableLevelOf(t);
     const { held } = this.#holdingOf(level);
+    const write = this.#writeIn(t);
     if (isPromiseLike(drafts)) await held.addLater(level, drafts);
-    else held.add(level, drafts);
-    if (held.isMuch) await held.relieve(level, this.#writeIn(t));
+    else if (held.hasRoomFor(drafts)) held.add(level, drafts);
+    else {
+      const room = held.relieve(level, write, () => !held.hasRoomFor(drafts));
+      await held.addLater(
+        level,
+        room.then(() => drafts),
+      );
+    }
+    if (held.isMuch) await held.relieve(level, write);
     return (await drafts).map(({ id }) => id);
   }
 
