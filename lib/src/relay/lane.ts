@@ -63,6 +63,11 @@ export class Lane implements LaneToken {
     this.#rereading.set(who, this.#reach);
   }
 
+  /** Whether somebody waits for what was passed over. */
+  get isReread(): boolean {
+    return this.#rereading.size > 0;
+  }
+
   /** Somebody passes messages over again: what follows is not read for him. */
   stopsRereading(who: object): void {
     if (this.#rereading.delete(who) && this.#rereading.size === 0) this.cursor = this.#reach;

@@ -47,7 +47,8 @@ export class Reader {
   isReading = false;
   /** There may be more than a read under way can see (A2). */
   isDirty = false;
-  #isPausing = false;
+  /** `failed`: the store is left alone. `passing`: there is only what there is no room for. */
+  #pausing: 'failed' | 'passing' | undefined;
   #failures = 0;
   #asking: Asking[] = [];
   /** Of a payload; so small at first that the first read is not too large for what they may be. */
@@ -60,7 +61,7 @@ export class Reader {
 
   /** It has read everything there is, and no look is due. */
   get isIdle(): boolean {
-    if (this.isReading || this.#isPausing || this.isDirty) return false;
+    if (this.isReading || this.#pausing !== undefined || this.isDirty) return false;
     for (const lane of this.#ports.lanes()) if (lane.state === 'held' && !lane.isAtEnd) return false;
     return true;
   }
@@ -83,17 +84,20 @@ export class Reader {
 
   /** Reads if it is worth it. */
   read(): void {
-    if (this.isReading || this.#isPausing) return;
+    if (this.isReading || this.#pausing === 'failed') return;
     const lanes = [...this.#ports.lanes()].filter(({ state }) => state === 'held');
     const asked = this.#ports.isMerged ? lanes : lanes.filter(({ isAtEnd }) => !isAtEnd);
     if (lanes.every(({ isAtEnd }) => isAtEnd) || asked.length === 0) {
       this.isDirty = false;
       return;
     }
+    // Whoever has room again does not wait for a pause.
+    if (this.#pausing !== undefined && !asked.some(({ isReread }) => isReread)) return;
     const { work, limits } = this.#ports;
     if (work.room * roomPart < limits.messagesMax) return;
     const room = Math.min(work.room, limits.bytesMax / this.#bytes);
-    const limit = Math.max(rowsPerLaneMin, Math.ceil(room / (this.#ports.isMerged ? 1 : asked.length)));
+    const perLane = this.#ports.isMerged ? room : room / asked.length;
+    const limit = Math.ceil(Math.max(rowsPerLaneMin, Math.min(perLane, limits.messagesMax / roomPart)));
     void this.#read(asked, limit);
   }
 
@@ -112,20 +116,20 @@ export class Reader {
       const valid = lanes.filter(({ state, cursor }, i) => state === 'held' && cursor === requests[i]?.after);
       const { kept, passed } = this.#take(lanes, requests, messages);
       this.#hasRead(asking, valid);
-      if (passed > 0 && kept === 0) this.#pause((clock.now() - startedMs) * passingPart);
+      if (passed > 0 && kept === 0) this.#pause('passing', (clock.now() - startedMs) * passingPart);
       done(kept);
     } catch (error) {
       this.isReading = false;
       failed(error);
-      this.#pause(backoffMs(++this.#failures, again, random));
+      this.#pause('failed', backoffMs(++this.#failures, again, random));
       done(0);
     }
   }
 
-  #pause(delayMs: number): void {
-    this.#isPausing = true;
+  #pause(why: 'failed' | 'passing', delayMs: number): void {
+    this.#pausing = why;
     this.#ports.clock.schedule(Math.max(1, Math.ceil(delayMs)), () => {
-      this.#isPausing = false;
+      this.#pausing = undefined;
       this.#ports.done(0);
     });
   }

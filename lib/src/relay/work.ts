@@ -43,9 +43,6 @@ export interface WorkPorts {
 /** How long a publisher may go on after its signal, before nothing is known of its messages. */
 const abortGraceMs = 1_000;
 
-/** A line keeps this many batches at most, and has more read when it has less than one. */
-const batchesPerLine = 8;
-
 export class Work {
   readonly #ports: WorkPorts;
   readonly #outlets = new Map<string, Outlet>();
@@ -105,7 +102,7 @@ export class Work {
     }
     if (line.isOrdered && this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
     if (line.state.kind === 'waiting') return this.#pass(line, lane, seq, 'waits');
-    if (line.passed.isBefore(seq) || line.rows.length >= this.#lineMax(outlet)) {
+    if (line.passed.isBefore(seq) || line.rows.length >= this.#lineMax(line)) {
       return this.#pass(line, lane, seq, 'passed');
     }
     const row: Row = { message, lane, line, attempts: message.attempts, isNoted: false };
@@ -155,10 +152,10 @@ export class Work {
     }
   }
 
-  /** One line does not take all room that is left: those which come later have some too. */
-  #lineMax({ kept }: Outlet): number {
+  /** One line does not take all room that others leave: those which come later have some too. */
+  #lineMax({ rows, destination }: Line): number {
     const { batchMax, messagesMax } = this.#ports.limits;
-    return Math.max(batchMax, Math.min(batchesPerLine * batchMax, (messagesMax - kept) / 2));
+    return Math.max(batchMax, (messagesMax - destination.outlet.kept + rows.length) / 2);
   }
 
   // ---- publishing
@@ -489,7 +486,7 @@ export class Work {
 
   /** A line that has little left has read again what it passed over. */
   #topUp(line: Line): void {
-    const isLow = line.rows.length * 2 <= this.#lineMax(line.destination.outlet);
+    const isLow = line.rows.length * 2 <= this.#lineMax(line);
     if (line.state.kind === 'ready' && isLow) line.passed.reread();
   }
 
