@@ -85,6 +85,7 @@ function endOf(session: Session, signal: AbortSignal): Promise<Error | undefined
   });
 }
 
-function tell({ what, warn }: KeepOpenOptions, how: string, cause: unknown): void {
+function tell({ what, warn, signal }: KeepOpenOptions, how: string, cause: unknown): void {
+  if (signal.aborted) return;
   warn(new Error(`${what} ${how}, and is tried again: ${messageOf(cause)}`, { cause }));
 }

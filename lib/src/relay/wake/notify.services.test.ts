@@ -186,6 +186,7 @@ describe('a process that commits', () => {
       expect(sent).toBe(1);
       outbox.commit();
       outbox.commit();
+      await turn();
       expect(sent).toBe(1);
       // The end sends what a pause holds back.
       await end();
