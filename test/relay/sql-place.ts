@@ -62,15 +62,17 @@ export async function sqlPlace(driver: Driver<unknown>): Promise<ContractStore> 
       }
     },
     setTokens: async (token) => void (await run(`update settle_outbox_lanes set token = ${token}`)),
-    async remember(dedupKeys) {
-      for (const key of dedupKeys) {
-        const values = parameters(own.database, 2);
-        await run(`insert into settle_outbox_dedup (dedup_key, message_id) values (${values})`, [key, 'm']);
-      }
-    },
-    async remembered() {
-      const { rows } = await run('select dedup_key as name from settle_outbox_dedup order by 1');
-      return rows.map((row) => String((row as { name: unknown }).name));
+    dedup: {
+      async remember(dedupKeys) {
+        for (const key of dedupKeys) {
+          const values = parameters(own.database, 2);
+          await run(`insert into settle_outbox_dedup (dedup_key, message_id) values (${values})`, [key, 'm']);
+        }
+      },
+      async remembered() {
+        const { rows } = await run('select dedup_key as name from settle_outbox_dedup order by 1');
+        return rows.map((row) => String((row as { name: unknown }).name));
+      },
     },
     makeNewer: async () => void (await run("update settle_schema set version = 99 where name = 'outbox'")),
     async dropTables() {

@@ -4,6 +4,15 @@
  */
 import { laneCount, laneOf, type Headers, type StoredMessage } from '../outbox/message.ts';
 import { planted } from '../util/planted-bug.ts';
+import {
+  byPlace,
+  checkedLimit,
+  cursorOf,
+  pageEndOf,
+  pageMax,
+  takenDefault,
+  takenMax,
+} from './dead-letter-pages.ts';
 import type {
   BlockedKey,
   DeadLetter,
@@ -20,6 +29,9 @@ export interface NewMessage {
   readonly target: string;
   readonly address: string;
   readonly key?: string;
+  /** Default: that of its key; without one, each in turn. */
+  readonly lane?: number;
+  readonly version?: number;
   readonly payload?: string;
   readonly headers?: Headers;
   readonly delayMs?: number;
@@ -63,6 +75,8 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
     type = 'test',
     payload = '{}',
     headers = {},
+    version = 1,
+    lane = key === undefined ? nextLane++ % laneCount : laneOf(key),
     delayMs,
     ...rest
   }: NewMessage): StoredMessage {
@@ -73,8 +87,8 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
       headers,
       key,
       seq: ++lastSeq,
-      lane: key === undefined ? nextLane++ % laneCount : laneOf(key),
-      version: 1,
+      lane,
+      version,
       createdAtMs: nowMs(),
       attempts: 0,
       starts: 0,
@@ -113,13 +127,15 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
   }
 
   function deadOnes({ ids, type, cause, diedBeforeMs }: DeadLetterQuery): DeadLetter[] {
-    return [...dead.values()].filter(
-      (letter) =>
-        (ids === undefined || ids.includes(letter.id)) &&
-        (type === undefined || letter.type === type) &&
-        (cause === undefined || letter.cause === cause) &&
-        (diedBeforeMs === undefined || letter.diedAtMs < diedBeforeMs),
-    );
+    return [...dead.values()]
+      .toSorted(byPlace)
+      .filter(
+        (letter) =>
+          (ids === undefined || ids.includes(letter.id)) &&
+          (type === undefined || letter.type === type) &&
+          (cause === undefined || letter.cause === cause) &&
+          (diedBeforeMs === undefined || letter.diedAtMs < diedBeforeMs),
+      );
   }
 
   return {
@@ -181,7 +197,10 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
         rows.set(seq, { ...row, seq, dueAtMs: undefined });
       }
       const [next] = delayed;
-      return { moved: due.length, nextInMs: next === undefined ? undefined : (next.dueAtMs ?? 0) - nowMs() };
+      return {
+        moved: due.length,
+        nextInMs: next === undefined ? undefined : Math.max(0, (next.dueAtMs ?? 0) - nowMs()),
+      };
     },
     async blockedKeys(of) {
       return [...dead.values()].flatMap(({ lane, target, address, key, blocksKey }): BlockedKey[] =>
@@ -191,13 +210,15 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
     prune: async () => 0,
     dead: {
       async list(query, { limit, cursor }) {
-        const after = BigInt(cursor ?? 0);
-        const all = deadOnes(query).filter(({ seq }) => seq > after);
-        const items = all.slice(0, limit);
-        return { items, next: all.length > limit ? String(items.at(-1)?.seq) : undefined };
+        const most = checkedLimit(limit, pageMax);
+        const after = cursor === undefined ? undefined : pageEndOf(cursor);
+        const all = deadOnes(query).filter((letter) => after === undefined || byPlace(letter, after) > 0);
+        const items = all.slice(0, most);
+        const last = items.at(-1);
+        return { items, next: all.length > most && last !== undefined ? cursorOf(last) : undefined };
       },
-      async replay(query, limit = 1_000) {
-        const chosen = deadOnes(query).slice(0, limit);
+      async replay(query, limit = takenDefault) {
+        const chosen = deadOnes(query).slice(0, checkedLimit(limit, takenMax));
         for (const {
           cause: _cause,
           reason: _reason,
@@ -210,8 +231,8 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
         }
         return chosen.length;
       },
-      async purge(query, limit = 1_000) {
-        const chosen = deadOnes(query).slice(0, limit);
+      async purge(query, limit = takenDefault) {
+        const chosen = deadOnes(query).slice(0, checkedLimit(limit, takenMax));
         for (const { seq } of chosen) dead.delete(seq);
         return chosen.length;
       },

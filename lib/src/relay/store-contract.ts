@@ -13,7 +13,7 @@ import { settling } from './store-contract/settling.ts';
 import { tables } from './store-contract/tables.ts';
 import { World, type Facts } from './store-contract/world.ts';
 
-export type { ContractStore, Lack, NewMessage, OpenWriter } from './store-contract/place.ts';
+export type { ContractStore, DedupKeys, Lack, NewMessage, OpenWriter } from './store-contract/place.ts';
 
 const facts: Facts = { ...leases, ...reading, ...settling, ...delayed, ...deadLetters, ...tables };
 

@@ -2,6 +2,7 @@
 import type { OwnStatements, RunSql } from '../../local/own-statements.ts';
 import { SettleError } from '../../util/errors.ts';
 import type { SqlValue } from '../../util/sql.ts';
+import { checkedLimit, cursorOf, pageEndOf, pageMax, takenDefault, takenMax } from '../dead-letter-pages.ts';
 import type { BlockedKey, DeadCause, DeadLetter, DeadLetterQuery, DeadLetters } from '../store.ts';
 import { wholeLane } from './lanes.ts';
 import { lockPlaces, type Place } from './move.ts';
@@ -10,9 +11,6 @@ import { contents, messageColumns, place, type Words } from './words.ts';
 
 const table = 'settle_outbox_dead';
 const order = 'died_at, lane, settle_outbox_dead.seq';
-const pageMax = 1_000;
-const moveLimitDefault = 1_000;
-const moveLimitMax = 10_000;
 const idsMax = 1_000;
 
 export function deadLettersOf(own: OwnStatements, words: Words): DeadLetters {
@@ -56,13 +54,10 @@ export async function readBlockedKeys(
 async function take(
   own: OwnStatements,
   words: Words,
-  {
-    query,
-    limit = moveLimitDefault,
-  }: { readonly query: DeadLetterQuery; readonly limit: number | undefined },
+  { query, limit = takenDefault }: { readonly query: DeadLetterQuery; readonly limit: number | undefined },
   first: (run: RunSql, words: Words, places: readonly Place[]) => Promise<void>,
 ): Promise<number> {
-  const most = checkedLimit(limit, moveLimitMax);
+  const most = checkedLimit(limit, takenMax);
   const { sql: where, values } = new Conditions(words).matching(query);
   return await own.transaction(async (run) => {
     const places = await lockPlaces(run, words, { table, where, order, values, limit: most });
@@ -105,17 +100,7 @@ class Conditions {
 
   /** Spelled out: MySQL finds no range of an index in a comparison of rows. */
   after(cursor: string): void {
-    const match = /^(\d{1,16})\.(\d{1,9})\.(\d{1,19})$/.exec(cursor);
-    if (match === null) {
-      throw new SettleError(
-        'invalid_request',
-        `the cursor ${cursor.slice(0, 100)} is none of a page of dead letters`,
-        {
-          next: 'Give the `next` of the page before, or none',
-        },
-      );
-    }
-    const [, died, lane, seq] = match;
+    const { diedAtMs: died, lane, seq } = pageEndOf(cursor);
     this.#parts.push(
       `died_at >= ${died} and (died_at > ${died} or lane > ${lane} or (lane = ${lane} and seq > ${seq}))`,
     );
@@ -137,10 +122,6 @@ class Conditions {
   #list(wanted: readonly string[]): string {
     return wanted.map((value) => this.#words.parameter(this.values.push(value))).join(', ');
   }
-}
-
-function cursorOf({ diedAtMs, lane, seq }: DeadLetter): string {
-  return `${diedAtMs}.${lane}.${seq}`;
 }
 
 function deadLetterOf(row: Row): DeadLetter {
@@ -165,13 +146,6 @@ function blockedKeyOf(row: Row): BlockedKey {
     address: textOf(row, 'address'),
     key: optionalTextOf(row, 'keyed') ?? '',
   };
-}
-
-function checkedLimit(limit: number, max: number): number {
-  if (Number.isInteger(limit) && limit >= 1 && limit <= max) return limit;
-  throw new SettleError('invalid_request', `limit is ${limit}`, {
-    next: `Give a whole number from 1 to ${max}`,
-  });
 }
 
 function whole(ms: number): number {

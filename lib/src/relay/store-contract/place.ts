@@ -15,17 +15,21 @@ export interface ContractStore {
   /** The database's clock goes on: what is stored becomes older. */
   pass(ms: number): Promise<void>;
   /** Makes the next message of a lane have this number, or a greater one. */
-  continueFrom(seq: bigint): Promise<void>;
+  readonly continueFrom?: (seq: bigint) => Promise<void>;
   /** Gives every lane this token. */
-  setTokens(token: bigint): Promise<void>;
-  /** Writes down dedup keys, as of now. */
-  remember(dedupKeys: readonly string[]): Promise<void>;
-  remembered(): Promise<readonly string[]>;
+  readonly setTokens?: (token: bigint) => Promise<void>;
+  readonly dedup?: DedupKeys;
   /** Makes the tables those of a version that comes after all that are known. */
   readonly makeNewer?: () => Promise<void>;
   readonly dropTables?: () => Promise<void>;
   /** Called after the fact is checked, whatever came out. */
   dispose?(): MaybePromise<unknown>;
+}
+
+export interface DedupKeys {
+  /** Writes them down, as of now. */
+  remember(dedupKeys: readonly string[]): Promise<void>;
+  remembered(): Promise<readonly string[]>;
 }
 
 export interface OpenWriter {
@@ -46,6 +50,8 @@ export interface NewMessage extends Omit<
  * - `writers`: several transactions that write at once (`begin`).
  * - `readers`: a transaction that reads while others write (`readLong`).
  * - `tables`: `makeNewer` and `dropTables`.
+ * - `numbers`: `continueFrom` and `setTokens`.
+ * - `dedup`: keys of messages that must not be sent twice.
  * - `clock`: a clock that is not this process's.
  */
-export type Lack = 'writers' | 'readers' | 'tables' | 'clock';
+export type Lack = 'writers' | 'readers' | 'tables' | 'numbers' | 'dedup' | 'clock';

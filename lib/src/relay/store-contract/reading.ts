@@ -87,8 +87,11 @@ export const reading: Facts = {
     },
   },
   'numbers beyond 2^53 are exact': {
+    needs: 'numbers',
     async check(world) {
-      await world.opened.continueFrom(2n ** 53n);
+      const { continueFrom } = world.opened;
+      assert(continueFrom !== undefined, 'a store that does not lack numbers has continueFrom');
+      await continueFrom(2n ** 53n);
       const held = await world.holdOne('a', 9);
       const [one, two, three, four] = await world.written(9, 'one', 'two', 'three', 'four');
       const seqs = [one, two, three, four].map((each) => each?.seq ?? 0n);
