@@ -8,7 +8,7 @@ const execArgv = typeStrippingFlags();
 /** Searches and property tests are bound by the processor alone, and a busy machine is no reason to fail them. */
 const testTimeout = 60_000;
 
-/** They need PostgreSQL, MariaDB or Redis, which only the project of that name starts. */
+/** They need databases or brokers, which only the project of that name starts. */
 const needingServices = '**/*.services.test.ts';
 const notOurs = ['**/node_modules/**', '**/dist/**'];
 
@@ -66,7 +66,8 @@ export default defineConfig({
           exclude: notOurs,
           globalSetup: ['test/services/global-setup.ts'],
           testTimeout,
-          hookTimeout: 60_000,
+          // Where nothing is installed yet, whoever asks first for a broker waits for its packages.
+          hookTimeout: 180_000,
           execArgv,
         },
       },

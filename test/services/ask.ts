@@ -30,7 +30,7 @@ export class Line {
     const { value: line } = await this.#answers.next();
     if (line === undefined) throw new Error('the keeper of the services is gone');
     const answer = JSON.parse(line) as Answer;
-    if (answer.kind === 'failed') throw new Error(answer.reason);
+    if (answer.kind === 'failed') throw asLine(answer.reason);
     return answer.url;
   }
 
@@ -43,4 +43,11 @@ export class Line {
   close(): void {
     this.#socket.end();
   }
+}
+
+/** What to do stands in the message; where it was asked helps nobody. */
+function asLine(reason: string): Error {
+  const error = new Error(reason);
+  error.stack = `${error.name}: ${reason}`;
+  return error;
 }

@@ -1,11 +1,16 @@
 // The brokers of the harness: each works with the clients that users have, lives through a kill, and files do not meet.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { jetstreamManager, type StreamAPI } from '@nats-io/jetstream';
 import { connect as connectToNats } from '@nats-io/transport-node';
 import { connect as connectToRabbit } from 'amqplib';
 import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { findWay } from '../../scripts/services/find.mjs';
 import { brokersOf } from '../../scripts/services/kafka.mjs';
+import { makeBase, removeBase } from '../../scripts/services/leftovers.mjs';
 import { services } from '../../scripts/services/services.mjs';
+import { start } from '../../scripts/services/start.mjs';
 import { Line } from './ask.ts';
 import type { PrivateBroker, SharedBroker, TestBroker } from './broker.ts';
 import {
@@ -22,7 +27,7 @@ import { rabbitServer, sharedRabbit, testRabbit } from './rabbit.ts';
 interface Kind {
   readonly shared: SharedBroker;
   readonly ofThisFile: TestBroker;
-  readonly start: () => Promise<PrivateBroker>;
+  readonly startOwn: () => Promise<PrivateBroker>;
   /** Makes what keeps messages there: a stream, a queue, a topic. */
   readonly make: (url: string, name: string) => Promise<unknown>;
   /** Which of these are there. */
@@ -38,7 +43,7 @@ const kinds: Record<string, Kind> = {
   NATS: {
     shared: sharedNats,
     ofThisFile: nats,
-    start: natsServer,
+    startOwn: natsServer,
     make: makeStream,
     among: streamsAmong,
     clients: { '@nats-io/jetstream': natsClient },
@@ -46,7 +51,7 @@ const kinds: Record<string, Kind> = {
   RabbitMQ: {
     shared: sharedRabbit,
     ofThisFile: rabbit,
-    start: rabbitServer,
+    startOwn: rabbitServer,
     make: makeQueue,
     among: queuesAmong,
     clients: { amqplib: rabbitClient },
@@ -54,77 +59,80 @@ const kinds: Record<string, Kind> = {
   Kafka: {
     shared: sharedKafka,
     ofThisFile: kafka,
-    start: kafkaBroker,
+    startOwn: kafkaBroker,
     make: createTopic,
     among: topicsAmong,
     clients: { kafkajs: kafkajsClient, '@platformatic/kafka': platformaticClient },
   },
 };
 
-describe.each(Object.entries(kinds))('%s', (_name, { shared, ofThisFile, start, make, among, clients }) => {
-  const eachClient = Object.entries(clients);
-  const { probe } = services[shared.service];
+describe.each(Object.entries(kinds))(
+  '%s',
+  (_name, { shared, ofThisFile, startOwn, make, among, clients }) => {
+    const eachClient = Object.entries(clients);
+    const { probe } = services[shared.service];
 
-  test.each(eachClient)('gives what %s puts to who takes it', async (client, connectTo) => {
-    const name = ofThisFile.name(labelOf(client));
-    await make(ofThisFile.url, name);
-    await withClient(connectTo, ofThisFile.url, async (client) => {
-      await client.put(name, 'one');
-      await client.put(name, 'two');
-      expect(await client.take(name, 2)).toEqual(['one', 'two']);
-    });
-  });
-
-  test('is rid of what a file has left, and of nothing else', async () => {
-    const names = ['mine', 'also-mine', 'yours'].map((label) => ofThisFile.name(label));
-    for (const name of names) await make(ofThisFile.url, name);
-    const [mine = '', alsoMine = '', yours = ''] = names;
-    await shared.cleanUp(ofThisFile.url, { prefix: mine, names: [mine] });
-    expect(await among(ofThisFile.url, names)).toEqual([alsoMine, yours]);
-  });
-
-  describe('of a file alone', () => {
-    let broker: PrivateBroker;
-    beforeAll(async () => {
-      broker = await start();
-    });
-    afterAll(() => broker.stop());
-
-    test('is another than the one that all share', async () => {
-      expect(broker.url).not.toBe(ofThisFile.url);
-      const name = ofThisFile.name('elsewhere');
-      await make(broker.url, name);
-      expect(await among(broker.url, [name])).toEqual([name]);
-      expect(await among(ofThisFile.url, [name])).toEqual([]);
+    test.each(eachClient)('gives what %s puts to who takes it', async (client, connectTo) => {
+      const name = ofThisFile.name(labelOf(client));
+      await make(ofThisFile.url, name);
+      await withClient(connectTo, ofThisFile.url, async (client) => {
+        await client.put(name, 'one');
+        await client.put(name, 'two');
+        expect(await client.take(name, 2)).toEqual(['one', 'two']);
+      });
     });
 
-    test.each(eachClient)(
-      'still has what %s has put when it starts again after a kill',
-      async (client, connectTo) => {
-        const name = labelOf(client);
+    test('is rid of what a file has left, and of nothing else', async () => {
+      const names = ['mine', 'also-mine', 'yours'].map((label) => ofThisFile.name(label));
+      for (const name of names) await make(ofThisFile.url, name);
+      const [mine = '', alsoMine = '', yours = ''] = names;
+      await shared.cleanUp(ofThisFile.url, { prefix: mine, names: [mine] });
+      expect(await among(ofThisFile.url, names)).toEqual([alsoMine, yours]);
+    });
+
+    describe('of a file alone', () => {
+      let broker: PrivateBroker;
+      beforeAll(async () => {
+        broker = await startOwn();
+      });
+      afterAll(() => broker.stop());
+
+      test('is another than the one that all share', async () => {
+        expect(broker.url).not.toBe(ofThisFile.url);
+        const name = ofThisFile.name('elsewhere');
         await make(broker.url, name);
-        await withClient(connectTo, broker.url, (client) => client.put(name, 'kept'));
-        await broker.kill();
-        await expect(probe(broker.url)).rejects.toThrow(/refused|Cannot connect/i);
-        await broker.restart();
-        await withClient(connectTo, broker.url, async (client) => {
-          expect(await client.take(name, 1)).toEqual(['kept']);
-        });
-      },
-    );
+        expect(await among(broker.url, [name])).toEqual([name]);
+        expect(await among(ofThisFile.url, [name])).toEqual([]);
+      });
 
-    test('answers nobody while it is paused', async () => {
-      await broker.pause();
-      let hasAnswered = false;
-      const answer = probe(broker.url).then(() => (hasAnswered = true));
-      // The same question takes as long elsewhere.
-      for (let round = 0; round < 3; round += 1) await probe(ofThisFile.url);
-      expect(hasAnswered).toBe(false);
-      await broker.resume();
-      expect(await answer).toBe(true);
+      test.each(eachClient)(
+        'still has what %s has put when it starts again after a kill',
+        async (client, connectTo) => {
+          const name = labelOf(client);
+          await make(broker.url, name);
+          await withClient(connectTo, broker.url, (client) => client.put(name, 'kept'));
+          await broker.kill();
+          await expect(probe(broker.url)).rejects.toThrow(/refused|Cannot connect/i);
+          await broker.restart();
+          await withClient(connectTo, broker.url, async (client) => {
+            expect(await client.take(name, 1)).toEqual(['kept']);
+          });
+        },
+      );
+
+      test('answers nobody while it is paused', async () => {
+        await broker.pause();
+        let hasAnswered = false;
+        const answer = probe(broker.url).then(() => (hasAnswered = true));
+        // The same question takes as long elsewhere.
+        for (let round = 0; round < 3; round += 1) await probe(ofThisFile.url);
+        expect(hasAnswered).toBe(false);
+        await broker.resume();
+        expect(await answer).toBe(true);
+      });
     });
-  });
-});
+  },
+);
 
 test('a broker of a file alone ends with whoever asked for it', async () => {
   const line = await Line.open();
@@ -133,6 +141,21 @@ test('a broker of a file alone ends with whoever asked for it', async () => {
   line.close();
   await vi.waitFor(() => expect(services.nats.probe(url)).rejects.toThrow('refused'), 10_000);
 });
+
+// Only Linux tells what a process that is not ours to wait for was started with.
+test.runIf(existsSync('/proc/self/environ'))(
+  'RabbitMQ leaves nothing running when it is killed, not even what Erlang starts for itself',
+  async () => {
+    const base = makeBase();
+    const folder = join(base, 'rabbit');
+    const service = services.privateRabbitmq;
+    const broker = await start(service, await findWay(service), folder);
+    expect(processesOf(folder)).not.toEqual([]);
+    await broker.kill?.();
+    await vi.waitFor(() => expect(processesOf(folder)).toEqual([]));
+    removeBase(base);
+  },
+);
 
 test('RabbitMQ returns a message that no queue takes, and confirms it', async () => {
   const connection = await connectToRabbit(rabbit.url);
@@ -156,6 +179,17 @@ test('Kafka makes no topic because somebody writes to it', async () => {
   await expect(send).rejects.toThrow('does not host this topic');
   await producer.disconnect();
 });
+
+/** By the home that all which is started there inherits, daemons too. */
+function processesOf(folder: string): readonly string[] {
+  return readdirSync('/proc').filter((id) => {
+    try {
+      return readFileSync(`/proc/${id}/environ`, 'utf8').includes(`HOME=${folder}\0`);
+    } catch {
+      return false;
+    }
+  });
+}
 
 function labelOf(client: string): string {
   return client.replace(/\W/g, '');

@@ -15,18 +15,29 @@ const fixtures = fileURLToPath(new URL('fixtures', import.meta.url));
 
 describe('a run', () => {
   test('fails when a file leaves a connection open, though its tests pass', async () => {
-    const { code, said } = await runFixtures({});
+    const { code, said } = await runFixture('leaking.ts');
     expect(said).toMatch(/Tests +1 passed/);
     expect(said).toMatch(/1 connection to the database settle_leaking_\w+ left open .*: select 42/);
     expect(code).toBe(1);
   });
 
   test('fails in one line when a service is missing', async () => {
-    const { code, said } = await runFixtures({ SETTLE_TEST_REDIS: 'redis://127.0.0.1:1' });
+    const { code, said } = await runFixture('leaking.ts', {
+      SETTLE_TEST_REDIS: 'redis://127.0.0.1:1',
+    });
     expect(said).toMatch(/Redis is needed by the tests, .* unset SETTLE_TEST_REDIS to have one started\.$/m);
     // A stack trace would only lead away from the line.
     expect(said).not.toContain('keep.mjs');
     expect(code).toBe(1);
+  });
+
+  test('fails in one line when a broker is missing that a file asks for, and only then', async () => {
+    const missing = { SETTLE_TEST_NATS: 'nats://127.0.0.1:1' };
+    const { code, said } = await runFixture('asking.ts', missing);
+    expect(said).toMatch(/NATS is needed by the tests, .* unset SETTLE_TEST_NATS to have one started\.$/m);
+    expect(said).not.toContain('ask.ts');
+    expect(code).toBe(1);
+    expect((await runFixture('leaking.ts', missing)).said).toMatch(/Tests +1 passed/);
   });
 });
 
@@ -91,8 +102,11 @@ test('what others named alike in the temporary folder stays', () => {
   rmSync(temporary, { recursive: true });
 });
 
-/** Runs vitest on the fixtures; the services of this run are given to it, so that it starts none. */
-function runFixtures(env: Record<string, string>): Promise<{ readonly code: number; readonly said: string }> {
+/** Runs vitest on a fixture; the services of this run are given to it, so that it starts none. */
+function runFixture(
+  file: string,
+  env: Record<string, string> = {},
+): Promise<{ readonly code: number; readonly said: string }> {
   const urls = inject('services');
   const given = {
     SETTLE_TEST_POSTGRES: urls.postgres,
@@ -103,6 +117,7 @@ function runFixtures(env: Record<string, string>): Promise<{ readonly code: numb
     ...typeStrippingFlags(),
     binOf('vitest'),
     'run',
+    file,
     '--config',
     join(fixtures, 'vitest.config.ts'),
   ];

@@ -1,4 +1,7 @@
 // The harness itself: every service answers, files do not meet, and what is left open or missing is found.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { createConnection } from 'mysql2/promise';
 import { Client } from 'pg';
@@ -206,6 +209,37 @@ describe('a service is taken', () => {
     await expect(findWay(services.postgresReplica, docker)).rejects.toThrow(
       /^A streaming replica of PostgreSQL is needed .*; Docker \(makes no replicas for us\); .*\), or set SETTLE_TEST_POSTGRES_REPLICA=/,
     );
+  });
+
+  test('and a broker that a test may kill from none that was given', async () => {
+    const world = { ...everywhere, env: { SETTLE_TEST_NATS: 'nats://elsewhere:1' } };
+    expect(await findWay(services.nats, world)).toEqual({ kind: 'url', url: 'nats://elsewhere:1' });
+    expect(await findWay(services.privateNats, world)).toEqual({
+      kind: 'programs',
+      programs: { 'nats-server': '/bin/nats-server' },
+    });
+    await expect(findWay(services.privateNats, nowhere)).rejects.toThrow(
+      'A private server of NATS is needed by the tests, and could be neither found nor started. Tried: the programs ' +
+        'nats-server (no nats-server on PATH, /usr/sbin); Docker (starts none that tests could kill and start again); ' +
+        'apt-get (not a Debian machine). Install it (on Debian: nats-server).',
+    );
+  });
+
+  test('and Kafka from no Java that is too old', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'settle-java-'));
+    const java = join(folder, 'java');
+    const calls = (version: string) =>
+      writeFileSync(java, `#!/bin/sh\necho 'openjdk version "${version}" 2018-10-16' >&2\n`, { mode: 0o755 });
+    const world = { ...nowhere, find: () => java };
+    for (const old of ['1.8.0_402', '11.0.22']) {
+      calls(old);
+      await expect(findWay(services.kafka, world)).rejects.toThrow(
+        /is Java (?:8|11), and Kafka needs 17 or newer\)/,
+      );
+    }
+    calls('21.0.2');
+    expect(await findWay(services.kafka, world)).toEqual({ kind: 'programs', programs: { java } });
+    rmSync(folder, { recursive: true });
   });
 
   test('and every one that is missing has its line', async () => {
