@@ -3,13 +3,13 @@ import type { Driver } from '../../lib/src/local/driver.ts';
 import { ownStatements } from '../../lib/src/local/own-statements.ts';
 import { migrateOutbox } from '../../lib/src/outbox/schema/index.ts';
 import { sqlRelayStore } from '../../lib/src/relay/sql-store/index.ts';
-import type { ContractStore, NewMessage } from '../../lib/src/relay/store-contract.ts';
+import type { ContractPlace, NewMessage } from '../../lib/src/relay/store-contract.ts';
 import type { SqlResult, SqlValue } from '../../lib/src/util/sql.ts';
 
 type Run = (sql: string, values?: readonly SqlValue[]) => Promise<SqlResult>;
 
 /** With nothing in it. Writers and readers are connections of the same driver. */
-export async function sqlPlace(driver: Driver<unknown>): Promise<ContractStore> {
+export async function sqlPlace(driver: Driver<unknown>): Promise<ContractPlace> {
   const own = ownStatements(driver, { label: 'test', migrateWith: 'migrateOutbox()' });
   const run: Run = (sql, values = []) => own.query(sql, values);
   await migrateOutbox(driver);

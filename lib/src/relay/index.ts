@@ -10,6 +10,7 @@ export {
   type RelayOptions,
   type RelayRetry,
 } from './options.ts';
+export { sqlRelayStore } from './sql-store/index.ts';
 export type { OutgoingMessage, Publisher, PublishResult } from './publisher.ts';
 export { createRelay, type Relay, type RelayCount } from './relay.ts';
 export type {

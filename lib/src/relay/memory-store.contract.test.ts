@@ -1,9 +1,9 @@
 import { describe, it } from 'vitest';
 import { memoryOutbox } from './memory-store.ts';
-import { relayStoreContract, type ContractStore, type NewMessage } from './store-contract.ts';
+import { relayStoreContract, type ContractPlace, type NewMessage } from './store-contract.ts';
 
 /** As long as nothing happens, no time passes. */
-function memoryPlace(): ContractStore {
+function memoryPlace(): ContractPlace {
   let nowMs = 1_800_000_000_000;
   const outbox = memoryOutbox(() => nowMs);
   const begin = ({ key, delayMs, ...message }: NewMessage): (() => void) =>

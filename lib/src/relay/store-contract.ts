@@ -7,13 +7,13 @@
 import { deadLetters } from './store-contract/dead-letters.ts';
 import { delayed } from './store-contract/delayed.ts';
 import { leases } from './store-contract/leases.ts';
-import type { ContractStore, Lack } from './store-contract/place.ts';
+import type { ContractPlace, Lack } from './store-contract/place.ts';
 import { reading } from './store-contract/reading.ts';
 import { settling } from './store-contract/settling.ts';
 import { tables } from './store-contract/tables.ts';
 import { World, type Facts } from './store-contract/world.ts';
 
-export type { ContractStore, DedupKeys, Lack, NewMessage, OpenWriter } from './store-contract/place.ts';
+export type { ContractPlace, DedupKeys, Lack, NewMessage, OpenWriter } from './store-contract/place.ts';
 
 const facts: Facts = { ...leases, ...reading, ...settling, ...delayed, ...deadLetters, ...tables };
 
@@ -30,7 +30,7 @@ export interface RelayStoreContractRunner {
 export function relayStoreContract(
   runner: RelayStoreContractRunner,
   name: string,
-  open: () => Promise<ContractStore>,
+  open: () => Promise<ContractPlace>,
   lacks: Readonly<Partial<Record<Lack, string>>> = {},
 ): void {
   runner.describe(`relay store contract: ${name}`, () => {

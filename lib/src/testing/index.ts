@@ -4,6 +4,11 @@ export {
   type BarrierContractRunner,
   type ContractBarrier,
 } from '../participant/contract.ts';
+export {
+  relayStoreContract,
+  type ContractPlace,
+  type RelayStoreContractRunner,
+} from '../relay/store-contract.ts';
 export { storeContract, type ContractRunner, type ContractStore } from '../store/contract.ts';
 export {
   exchangeContract,

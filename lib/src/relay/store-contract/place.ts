@@ -4,7 +4,7 @@ import type { MaybePromise } from '../../util/maybe-promise.ts';
 import type { RelayStore } from '../store.ts';
 
 /** A store with nothing in it, and what happens to its place from outside. */
-export interface ContractStore {
+export interface ContractPlace {
   readonly store: RelayStore;
   /** Writes messages, in this order, in a transaction of their own. */
   write(messages: readonly NewMessage[]): Promise<void>;

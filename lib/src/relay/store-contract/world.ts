@@ -3,16 +3,16 @@ import { assert } from '../../util/assert.ts';
 import { isSettleError, type ErrorCode } from '../../util/errors.ts';
 import type { StoredMessage } from '../../outbox/message.ts';
 import type { ClaimedLane, DeadMessage, FailedMessage, LaneToken, RelayStore, Settlement } from '../store.ts';
-import type { ContractStore, Lack, NewMessage } from './place.ts';
+import type { ContractPlace, Lack, NewMessage } from './place.ts';
 
 /** Milliseconds of a lease that nothing in a fact outlives by itself. */
 export const ttlMs = 60_000;
 
 /** A store, and short ways to say what happens to it. */
 export class World {
-  readonly opened: ContractStore;
+  readonly opened: ContractPlace;
 
-  constructor(opened: ContractStore) {
+  constructor(opened: ContractPlace) {
     this.opened = opened;
   }
 
