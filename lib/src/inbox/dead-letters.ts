@@ -122,16 +122,16 @@ class Where {
   readonly #w: Words;
   readonly #conditions: string[] = [];
 
-  constructor(w: Words, { consumer, messageIds, cause, diedBeforeMs }: InboxDeadQuery) {
+  constructor(w: Words, query: InboxDeadQuery) {
+    checkQuery(query);
+    const { consumer, messageIds, cause, diedBeforeMs } = query;
     this.#w = w;
     this.#conditions.push(`consumer = ${this.#value(consumerName(consumer))}`);
     if (cause !== undefined) this.#conditions.push(`cause = ${this.#value(cause)}`);
     if (diedBeforeMs !== undefined) {
-      checkWhole('diedBeforeMs', diedBeforeMs);
       this.#conditions.push(`died_at < ${diedBeforeMs}`);
     }
     if (messageIds !== undefined) {
-      if (messageIds.length > deadIdsMax) throw invalid(`there are more than ${deadIdsMax} messageIds`);
       const ids = messageIds.map((id) => this.#bytes(id));
       this.#conditions.push(ids.length === 0 ? '1 = 0' : `message_id in (${ids.join(', ')})`);
     }
@@ -162,11 +162,16 @@ function letterOf(w: Words, row: unknown): InboxDeadLetter {
     consumer: String(consumer),
     messageId: w.textOf(id),
     message: String(message),
-    cause: causes.find((known) => known === cause) ?? 'attempts',
+    cause: deadCauseIn(cause),
     reason: String(reason),
     attempts: Number(attempts),
     diedAtMs: Number(diedAt),
   };
+}
+
+/** What this version does not know was written by a newer one. */
+export function deadCauseIn(stored: unknown): DeadCause {
+  return causes.find((known) => known === stored) ?? 'attempts';
 }
 
 const causes: readonly DeadCause[] = ['refused', 'invalid', 'unknown-type', 'attempts'];
@@ -187,8 +192,14 @@ export function checkLimit(limit: number): void {
   throw invalid(`limit is ${limit}, not a whole number from 1 to ${deadLimitMax}`);
 }
 
-function checkWhole(name: string, value: number): void {
-  if (!Number.isSafeInteger(value)) throw invalid(`${name} is ${value}, not a whole number`);
+/** Throws `invalid_request`. */
+export function checkQuery({ messageIds, diedBeforeMs }: InboxDeadQuery): void {
+  if (messageIds !== undefined && messageIds.length > deadIdsMax) {
+    throw invalid(`there are more than ${deadIdsMax} messageIds`);
+  }
+  if (diedBeforeMs !== undefined && !Number.isSafeInteger(diedBeforeMs)) {
+    throw invalid(`diedBeforeMs is ${diedBeforeMs}, not a whole number`);
+  }
 }
 
 function invalid(what: string): SettleError {
