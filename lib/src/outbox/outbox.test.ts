@@ -303,7 +303,8 @@ describe('messages are there if and only if their scope is', () => {
         await outbox.send('note', 'second hook');
       });
     });
-    expect(notes().toSorted()).toEqual(['first hook', 'function', 'second hook']);
+    expect(new Set(notes())).toEqual(new Set(['first hook', 'function', 'second hook']));
+    expect(notes()).toHaveLength(3);
   });
 
   test('also those of sends that nobody awaited', async () => {
@@ -368,6 +369,10 @@ describe('outside of a transaction', () => {
     expect(await outcomeOf(reading)).toBe('option_conflict');
   });
 });
+
+const names = (count: number) => Array.from({ length: count }, (_, n) => `h${n}`);
+const many = (count: number, from = 0) =>
+  Array.from({ length: count }, (_, n) => ({ type: 'note', payload: `${from + n}` }) as const);
 
 const cycle: Record<string, unknown> = {};
 cycle['self'] = cycle;
@@ -479,10 +484,6 @@ describe('what cannot be a message is refused at the call, and the transaction g
     });
     expect(notes()).toEqual(['after']);
   });
-
-  function names(count: number): string[] {
-    return Array.from({ length: count }, (_, n) => `h${n}`);
-  }
 });
 
 describe('a schema that takes its time', () => {
@@ -603,8 +604,6 @@ describe('a dedup key', () => {
 });
 
 describe('more than a transaction holds back', () => {
-  const many = (count: number, from = 0) =>
-    Array.from({ length: count }, (_, n) => ({ type: 'note', payload: `${from + n}` }) as const);
   const numbers = (count: number) => many(count).map(({ payload }) => payload);
 
   test('is written early, in order, and gone with the transaction', async () => {
