@@ -11,7 +11,7 @@
 import { isSettleError, messageOf, SettleError } from '../util/errors.ts';
 import { isPromiseLike, type MaybePromise } from '../util/maybe-promise.ts';
 import type { SqlResult, SqlValue } from '../util/sql.ts';
-import { systemClock } from './clock.ts';
+import { systemClock, type Clock } from './clock.ts';
 import type { Dialect } from './dialect.ts';
 import type { Connection, Driver } from './driver.ts';
 import { inTime } from './in-time.ts';
@@ -36,6 +36,8 @@ export interface OwnStatementsOptions {
   readonly label: string;
   /** The call that creates the tables, for messages. */
   readonly migrateWith: string;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 /** Milliseconds that one statement, or the wait for a connection, may take before its connection is given up. */
@@ -49,13 +51,14 @@ export function ownStatements(driver: Driver<unknown>, options: OwnStatementsOpt
 class DriverStatements implements OwnStatements {
   readonly #driver: Driver<unknown>;
   readonly #options: OwnStatementsOptions;
-  readonly #timers = new Timers(systemClock);
+  readonly #timers: Timers;
   /** O1: those that took no rollback. */
   readonly #broken = new WeakSet<Connection>();
 
   constructor(driver: Driver<unknown>, options: OwnStatementsOptions) {
     this.#driver = driver;
     this.#options = options;
+    this.#timers = new Timers(options.clock ?? systemClock);
   }
 
   get database(): Dialect['name'] {
@@ -122,16 +125,16 @@ class DriverStatements implements OwnStatements {
     } finally {
       const status = connection.status?.();
       const isClean = (status === undefined || status === 'none') && !this.#broken.has(connection);
-      await connection.release(isClean ? fate : 'discard');
+      giveBack(connection, isClean ? fate : 'discard');
     }
   }
 
   async #acquire(): Promise<Connection> {
     const late = () => new Error(`no connection came within ${ownStatementTimeoutMs} ms`);
     const asked = Promise.resolve(this.#driver.acquire({ readOnly: false }));
-    return await inTime(asked, ownStatementTimeoutMs, this.#timers, late, (connection) => {
-      void connection.release('reuse');
-    });
+    return await inTime(asked, ownStatementTimeoutMs, this.#timers, late, (connection) =>
+      giveBack(connection, 'reuse'),
+    );
   }
 
   async #run(connection: Connection, sql: string, values: readonly SqlValue[]): Promise<SqlResult> {
@@ -197,4 +200,14 @@ function isAnswer(dialect: Dialect, error: unknown): boolean {
   if (isSettleError(error)) return true;
   const { kind } = dialect.failureOf(error);
   return kind === 'refused' || kind === 'serialization' || kind === 'deadlock';
+}
+
+/** Nobody waits for it: what was asked for is answered. */
+function giveBack(connection: Connection, fate: 'reuse' | 'discard'): void {
+  try {
+    const released = connection.release(fate);
+    if (isPromiseLike(released)) released.then(undefined, () => {});
+  } catch {
+    // The pool knows what became of it.
+  }
 }
