@@ -1,9 +1,10 @@
 import amqplib, { type ConfirmChannel, type ChannelModel } from 'amqplib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Desk, firstOutOfOrder, handled } from '../../../../test/consumer/desk.ts';
 import { rabbitServer, testRabbit } from '../../../../test/services/rabbit.ts';
 import type { OutgoingMessage } from '../../relay/publisher.ts';
 import { rabbitPublisher } from '../../relay/publishers/rabbitmq.ts';
-import type { Handled, HandleMessage, IncomingMessage } from '../incoming.ts';
+import type { HandleMessage } from '../incoming.ts';
 import { consumeRabbit, type RabbitConsumerOptions } from './rabbitmq.ts';
 
 const broker = testRabbit();
@@ -19,35 +20,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await connection.close();
 });
-
-const handled: Handled = { kind: 'handled', duplicate: false };
-
-/** What a handler is asked to do, one after the other, answered when the test says so. */
-class Desk {
-  readonly seen: IncomingMessage[] = [];
-  readonly #answers: ((handled: Handled) => void)[] = [];
-  #waiting: (() => void)[] = [];
-
-  readonly handle: HandleMessage = (message) => {
-    this.seen.push(message);
-    const { promise, resolve } = Promise.withResolvers<Handled>();
-    this.#answers.push(resolve);
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const go of waiting) go();
-    return promise;
-  };
-
-  /** What was begun with, as soon as there are so many. */
-  async begun(count: number): Promise<readonly string[]> {
-    while (this.seen.length < count) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    return this.seen.map(({ id }) => id);
-  }
-
-  answer(number: number, with_: Handled = handled): void {
-    this.#answers[number]?.(with_);
-  }
-}
 
 async function newQueue(): Promise<string> {
   const queue = broker.name(`q${made++}`);
@@ -287,6 +259,7 @@ describe('consuming from RabbitMQ', () => {
     expect(published.size).toBeGreaterThanOrEqual(200);
     await expect.poll(() => [...published].filter((id) => !seen.has(id)), { timeout: 20_000 }).toEqual([]);
     await running.stop();
+    expect(firstOutOfOrder(seen)).toBeUndefined();
     await publisher.close();
     await server.stop();
   });
@@ -294,11 +267,11 @@ describe('consuming from RabbitMQ', () => {
 
 function outgoing(address: string): OutgoingMessage {
   return {
-    id: `m${made++}`,
+    id: `k${made % 7}#${made++}`,
     type: 'order.placed',
     version: 1,
     address,
-    key: `k${made % 7}`,
+    key: `k${(made - 1) % 7}`,
     payload: '{}',
     contentType: 'application/json',
     headers: {},

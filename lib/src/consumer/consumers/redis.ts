@@ -23,9 +23,15 @@ import { entriesClaimed, entriesRead, type StreamEntry } from './redis-entries.t
 export type { IoredisClient, NodeRedisClient, RedisStreamClient } from '../../util/redis-commands.ts';
 export type { StreamEntry } from './redis-entries.ts';
 
+/** `Redis` of ioredis has it, and clients of node-redis. */
+export type RedisReader = RedisStreamClient & {
+  /** `close`, `reconnecting`. */
+  on(event: string, listener: () => void): unknown;
+};
+
 export interface RedisConsumerOptions extends ReconnectOptions {
   /** Waits for messages, and for nothing else: a connection that only this consumer uses. */
-  readonly reader: RedisStreamClient;
+  readonly reader: RedisReader;
   /** For everything but waiting; others may use it too. */
   readonly client: RedisStreamClient;
   readonly stream: string;
@@ -72,7 +78,17 @@ export function consumeRedis(options: RedisConsumerOptions): RunningConsumer {
   const limits: Limits = { concurrency, prefetch, claimIdleMs, blockMs };
   // Limits that are none are found out before anything is asked.
   newQueue(limits, () => Promise.resolve());
-  return keepConsuming(() => RedisSession.open(options, limits), { ...options, opensOnce: false });
+  let session: RedisSession | undefined;
+  // What was on its way is ours by now, and nobody knows of it: it has to be looked for before anything new is read.
+  for (const event of ['close', 'reconnecting']) {
+    options.reader.on(event, () => session?.connectionLost());
+  }
+  const open = async (): Promise<RedisSession> => {
+    // A client may send a read again that a lost connection left without an answer. What that reads has to be pending first.
+    await session?.hasRead;
+    return (session = await RedisSession.open(options, limits));
+  };
+  return keepConsuming(open, { ...options, opensOnce: false });
 }
 
 interface Limits {
@@ -95,6 +111,8 @@ function newQueue({ concurrency, prefetch }: Limits, run: Run): KeyedQueue<Item>
 
 class RedisSession implements Session {
   readonly over: Promise<Error>;
+  /** Resolves when it reads no more. */
+  readonly hasRead: Promise<void>;
   readonly #options: RedisConsumerOptions;
   readonly #limits: Limits;
   readonly #reader: RedisCommands;
@@ -102,7 +120,6 @@ class RedisSession implements Session {
   readonly #queue: KeyedQueue<Item>;
   /** Read and not acknowledged: ours as long as we touch them. */
   readonly #held = new Set<string>();
-  readonly #reading: Promise<void>;
   readonly #upkeep: NodeJS.Timeout;
   #isTaking = true;
   #isKeepingUp = false;
@@ -125,7 +142,7 @@ class RedisSession implements Session {
     this.#commands = redisCommands(options.client);
     this.#queue = newQueue(limits, (item, signal) => this.#handle(item, signal));
     this.over = new Promise((resolve) => (this.#isOver = resolve));
-    this.#reading = this.#read().catch((error: unknown) => this.#end(asError(error)));
+    this.hasRead = this.#read().catch((error: unknown) => this.#end(asError(error)));
     this.#upkeep = setInterval(() => void this.#keepUp(), Math.ceil(limits.claimIdleMs / 3));
   }
 
@@ -134,9 +151,13 @@ class RedisSession implements Session {
     clearInterval(this.#upkeep);
     await Promise.all([
       this.#queue.drain(timeoutMs),
-      endedWithin(this.#limits.blockMs + abortGraceMs, this.#reading),
+      endedWithin(this.#limits.blockMs + abortGraceMs, this.hasRead),
     ]);
     if (this.#held.size > 0) await endedWithin(abortGraceMs, this.#giveBack());
+  }
+
+  connectionLost(): void {
+    this.#end(new Error('the connection to Redis was lost'));
   }
 
   /** What this consumer had not acknowledged, in order, and then what is new. */
@@ -167,8 +188,8 @@ class RedisSession implements Session {
     // Trimmed or deleted while it was pending: there is nothing left to handle.
     if (entry.fields === undefined) return this.#acknowledge(id);
     this.#held.add(id);
-    if (this.#isTaking && (await this.#queue.room()) > 0)
-      this.#queue.push({ id, message: this.#print(entry) });
+    while (this.#isTaking && this.#queue.free < 1) await this.#queue.room();
+    if (this.#isTaking) this.#queue.push({ id, message: this.#print(entry) });
   }
 
   async #handle({ id, message }: Item, signal: AbortSignal): Promise<void> {
