@@ -144,6 +144,18 @@ const facts = {
     await drain(broker.publisher, messages);
     sameOrder(await broker.received(3), messages);
   }),
+  'publishes nothing of a key behind a message that failed': shared(async (broker) => {
+    // The others are given one message of a key at a time.
+    if (broker.publisher.order === 'each-alone') return;
+    const [first, behind] = batchOf(2, { address: broker.address, keys: 1 });
+    const other = messageOf(broker);
+    assert(first !== undefined && behind !== undefined, 'two messages were made');
+    const failing = { ...tooLarge(broker), key: first.key };
+    const results = kinds(await publish(broker.publisher, [first, failing, behind, other]));
+    same(results.toSpliced(2, 1), ['published', 'poison', 'published']);
+    assert(results[2] !== 'published', 'a message overtook one that failed');
+    same(idsOf(await broker.received(2)).toSorted(), [first.id, other.id].toSorted());
+  }),
   'never calls published what no place of the broker keeps': shared(async (broker) => {
     const [result] = await publish(broker.publisher, [messageOf(broker, unknownAddress(broker))]);
     assert(

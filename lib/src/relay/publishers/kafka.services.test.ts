@@ -1,7 +1,8 @@
+import { connect } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { Producer } from '@platformatic/kafka';
 import { Kafka, logLevel } from 'kafkajs';
-import { afterAll, describe, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import { kafkaBroker, testKafka } from '../../../../test/services/kafka.ts';
 import { publisherContract, type BrokerNeeds, type ReceivedMessage } from '../publisher-contract.ts';
 import type { Publisher } from '../publisher.ts';
@@ -11,10 +12,6 @@ import { platformaticKafkaPublisher } from './platformatic-kafka.ts';
 
 const kafka = testKafka();
 let made = 0;
-const closing: (() => Promise<unknown>)[] = [];
-afterAll(async () => {
-  for (const close of closing.toReversed()) await close();
-});
 
 interface Opened {
   readonly publisher: Publisher;
@@ -140,3 +137,42 @@ for (const [name, openClient] of Object.entries(clients)) {
     };
   });
 }
+
+describe('an idempotent producer of kafkajs', () => {
+  test('is refused', () => {
+    const producer = kafkajs(kafka.brokers).producer({ idempotent: true });
+    expect(() => kafkaPublisher({ producer })).toThrow('config_invalid');
+  });
+
+  test('confirms a message that Kafka does not keep, after another one whose answer was lost', async () => {
+    const topic = await ready(kafka.brokers, await kafka.createTopic(String((made += 1))));
+    let losesAnswers = false;
+    const client = new Kafka({
+      brokers: kafka.brokers,
+      logLevel: logLevel.NOTHING,
+      retry: { retries: 1, initialRetryTime: 20 },
+      socketFactory({ host, port, onConnect }) {
+        const socket = connect({ host, port }, onConnect);
+        const emit = socket.emit.bind(socket);
+        socket.emit = (event: string, ...given: unknown[]) => {
+          if (event !== 'data' || !losesAnswers) return emit(event, ...given);
+          socket.destroy();
+          return emit('end');
+        };
+        return socket;
+      },
+    });
+    const producer = client.producer({ idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    const send = (value: string) => producer.send({ topic, acks: -1, messages: [{ value }] });
+    await send('first');
+    losesAnswers = true;
+    await expect(send('its answer is lost')).rejects.toThrow();
+    losesAnswers = false;
+    const [confirmed] = await send('confirmed');
+    await producer.disconnect();
+    const kept = (await received(kafka.brokers, topic)).map(({ payload }) => payload);
+    expect(confirmed?.errorCode).toBe(0);
+    expect(kept).toEqual(['first', 'its answer is lost']);
+  });
+});

@@ -32,8 +32,8 @@ export interface NatsPublisherOptions<Headers extends NatsHeaders> extends Envel
   readonly name?: string;
   /**
    * - `one-by-one`: a message is sent when the stream has confirmed the one before it with the same key and subject.
-   * - `in-flight`: all are sent at once. One that is lost on its way, as when a stream changes its leader, is overtaken by
-   *   those behind it and comes after them.
+   * - `in-flight`: all are sent at once. One that fails, or is lost as when a stream changes its leader, is overtaken by those
+   *   behind it and comes after them.
    *
    * Default: `one-by-one`.
    */
