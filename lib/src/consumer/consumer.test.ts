@@ -294,6 +294,32 @@ describe('a dead letter', () => {
     expect([new Set(effects()), await deadLetters()]).toEqual([new Set(['m1', 'm2', 'm3']), []]);
   });
 
+  test('stays when it has died again while it was replayed', async () => {
+    let isOpen = false;
+    const shop = consumer({
+      handle: () => {
+        if (!isOpen) throw new Refused('closed');
+      },
+      onEvent: ({ kind }) => {
+        const [messageId, reason] = ['m1', 'of another delivery'];
+        const letter = {
+          consumer: 'stock',
+          messageId,
+          message: '{}',
+          cause: 'refused',
+          reason,
+          attempts: 1,
+        } as const;
+        if (kind === 'handled') void inbox.dead.add(letter);
+      },
+    });
+    await shop.handle(incoming(), never);
+    db.exec('update settle_inbox_dead set died_at = died_at - 1000');
+    isOpen = true;
+    expect(await shop.replayDead()).toEqual({ handled: 1, dead: 0, left: 0 });
+    expect(await deadLetters()).toMatchObject([{ reason: 'of another delivery' }]);
+  });
+
   test('is left where it is when the replay is stopped', async () => {
     const shop = consumer({
       handle: () => {
@@ -420,6 +446,8 @@ describe('a consumer that stops', () => {
   test('rolls back what is at work, and leaves it with its broker', async () => {
     const stopping = new AbortController();
     const { handle } = consumer({
+      // Its last attempt.
+      retry: { attemptsMax: 1 },
       handle: async (_, context) => {
         write(context.tx, 'gone');
         expect(context.signal).toBe(stopping.signal);

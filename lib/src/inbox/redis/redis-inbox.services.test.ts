@@ -7,6 +7,7 @@ import { createConsumer } from '../../consumer/consumer.ts';
 import { isSettleError } from '../../util/errors.ts';
 import { resultBytesMax } from '../kept-result.ts';
 import { messageIdBytesMax } from '../message-key.ts';
+import { exhume } from './scripts.ts';
 import { redisInbox, type RedisInbox, type RedisLease } from './index.ts';
 
 const database = redisDatabase();
@@ -146,6 +147,20 @@ describe('the inbox in Redis', () => {
     expect(await inbox.once('mailer', 'm1', () => 0)).toEqual({ duplicate: true, result: 2 });
   });
 
+  test('does not take the end of a work that was taken over for the end of the one that took it', async () => {
+    const [stalledWork, work] = [new Work(), new Work()];
+    const stalled = codeOf(inbox.once('mailer', 'm1', stalledWork.run));
+    await stalledWork.begun;
+    await endLeases();
+    const second = inbox.once('mailer', 'm1', work.run);
+    await work.begun;
+    stalledWork.end('too late');
+    expect(await stalled).toBe('lease_lost');
+    expect(await codeOf(inbox.once('mailer', 'm1', () => ''))).toBe('unavailable');
+    work.end('sent');
+    expect(await second).toEqual({ duplicate: false, result: 'sent' });
+  });
+
   test('tells the work as soon as it finds the lease lost', async () => {
     const clock = new InstantClock();
     const work = new Work();
@@ -263,6 +278,15 @@ describe('dead letters in Redis', () => {
     const { items } = await inbox.dead.list({ consumer: 'mailer' }, { limit: 9 });
     expect(items).toMatchObject([{ cause: 'refused', attempts: 9 }]);
     expect(await inbox.dead.purge({ consumer: 'mailer', diedBeforeMs: 1_001 })).toBe(0);
+    await redis.zadd('settle:inbox:{mailer}:dead', 1_000, 'm1');
+    const meanwhile = redisInbox({
+      status: 'ready',
+      async call(command, ...args) {
+        if (args[0] === exhume) await inbox.dead.add(letter('m1'));
+        return await redis.call(command, ...args);
+      },
+    });
+    expect(await meanwhile.dead.purge({ consumer: 'mailer' })).toBe(0);
   });
 });
 
