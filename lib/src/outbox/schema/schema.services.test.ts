@@ -44,8 +44,9 @@ async function columnsOf(name: 'PostgreSQL' | 'MariaDB'): Promise<readonly objec
 
 async function drop(name: 'PostgreSQL' | 'MariaDB'): Promise<void> {
   const tables = await columnsOf(name);
-  for (const table of new Set(tables.map((row) => Object.values(row)[0])))
+  for (const table of new Set(tables.map((row) => String(Reflect.get(row, 'tab'))))) {
     await run(name, `drop table ${table}`);
+  }
 }
 
 const databases = ['PostgreSQL', 'MariaDB'] as const;

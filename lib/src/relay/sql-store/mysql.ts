@@ -5,6 +5,8 @@
  *   takes the table for small would otherwise read, and lock, all of it, what writers have not committed included.
  * - Y2 Whole numbers that were checked stand in the text: drivers that prepare send every number as a double, which MySQL does
  *   not take for a limit.
+ * - Y3 Whoever locks several lanes does so in their order. What a delete joins is locked, too, above read committed and, by
+ *   MariaDB, also there.
  */
 import type { ReadRequest, Settlement } from '../store.ts';
 import { messageColumns, place, type DeleteDone, type GivenColumns, type Words } from './words.ts';
@@ -54,7 +56,9 @@ function readLane({ lane, after, limit }: ReadRequest): string {
 }
 
 function deleteDone(settlements: readonly Settlement[]): DeleteDone {
-  const done = settlements.flatMap(({ lane, token, done }) =>
+  // Y3
+  const inOrder = settlements.toSorted((a, b) => a.lane - b.lane);
+  const done = inOrder.flatMap(({ lane, token, done }) =>
     done.map((seq) => ({ lane, seq: String(seq), token: String(token) })),
   );
   return { sql: deleteDoneSql, values: [JSON.stringify(done)], answer: 'counts' };

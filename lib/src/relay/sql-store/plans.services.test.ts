@@ -20,6 +20,36 @@ const requests: Readonly<Record<string, readonly ReadRequest[]>> = {
   '64 lanes': Array.from({ length: 64 }, (_, lane) => ({ lane, after: 100n, limit: 50 })),
 };
 
+function fill(lanes: number): string {
+  return `
+    insert into settle_outbox (lane, id, target, aggregatetype, type, payload, version)
+    select n % ${lanes}, n::text, 'kafka', 'orders', 't', repeat('x', 200), 1 from generate_series(1, ${rows}) n`;
+}
+
+/** Of a statement that runs, and is undone. */
+async function postgresPlan(pool: Pool, { sql, values }: Statement): Promise<string> {
+  const client = await pool.connect();
+  try {
+    await client.query('begin');
+    const { rows: lines } = await client.query<{ 'QUERY PLAN': string }>(
+      `explain (analyze, timing off, costs off) ${sql}`,
+      [...values],
+    );
+    return lines.map((line) => line['QUERY PLAN']).join('\n');
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+}
+
+/** How it gets at messages. */
+async function mariadbPlan(pool: MysqlPool, { sql, values }: Statement): Promise<readonly string[]> {
+  const [explained] = await pool.query<RowDataPacket[]>(`explain ${sql}`, [...values]);
+  return explained
+    .filter((row) => row['table'] === 'settle_outbox' || row['table'] === 'o')
+    .map((row) => `${row['type']} ${row['key']} ${row['Extra']}`);
+}
+
 function settled(seqs: readonly bigint[]): Settlement[] {
   return [0, 1].map((lane) => ({ lane, token: 0n, done: seqs, started: [], failed: [], dead: [] }));
 }
@@ -36,9 +66,6 @@ describe('PostgreSQL', () => {
 
   afterAll(() => pool.end());
 
-  const fill = (lanes: number) => `
-    insert into settle_outbox (lane, id, target, aggregatetype, type, payload, version)
-    select n % ${lanes}, n::text, 'kafka', 'orders', 't', repeat('x', 200), 1 from generate_series(1, ${rows}) n`;
   const states: Readonly<Record<string, readonly string[]>> = {
     'was never analyzed': [fill(1)],
     'was analyzed': [fill(1), 'analyze settle_outbox'],
@@ -63,25 +90,10 @@ describe('PostgreSQL', () => {
       for (const sql of statements) await pool.query(sql);
     });
 
-    async function planOf({ sql, values }: Statement): Promise<string> {
-      const client = await pool.connect();
-      try {
-        await client.query('begin');
-        const explained = await client.query<{ 'QUERY PLAN': string }>(
-          `explain (analyze, timing off, costs off) ${sql}`,
-          [...values],
-        );
-        return explained.rows.map((row) => row['QUERY PLAN']).join('\n');
-      } finally {
-        await client.query('rollback');
-        client.release();
-      }
-    }
-
     test.each(Object.entries(requests))(
       'reads of %s follow the primary key, and sort nothing',
       async (_, of) => {
-        const plan = await planOf(postgresWords.read(of));
+        const plan = await postgresPlan(pool, postgresWords.read(of));
         expect(plan).toContain('Index Scan using settle_outbox_pkey');
         expect(plan).not.toMatch(/Sort|Seq Scan on settle_outbox|Bitmap/);
       },
@@ -90,8 +102,8 @@ describe('PostgreSQL', () => {
     test('deletes look up what is given, and no more', async () => {
       const first = await pool.query<{ seq: string }>('select seq from settle_outbox order by seq limit 100');
       const statement = postgresWords.deleteDone(settled(first.rows.map(({ seq }) => BigInt(seq))));
-      expect(await planOf(statement)).toMatch(/Index Scan (?:using|on) settle_outbox_pkey/);
-      expect(await planOf(statement)).not.toMatch(/Seq Scan on settle_outbox(?!_lanes)/);
+      expect(await postgresPlan(pool, statement)).toMatch(/Index Scan (?:using|on) settle_outbox_pkey/);
+      expect(await postgresPlan(pool, statement)).not.toMatch(/Seq Scan on settle_outbox(?!_lanes)/);
     });
 
     test('what is given as a list is looked up, and no more', async () => {
@@ -100,7 +112,7 @@ describe('PostgreSQL', () => {
         postgresWords.deleteGiven('settle_outbox'),
         postgresWords.updateGiven('starts = starts + 1', place),
       ]) {
-        expect(await planOf({ sql, values })).not.toMatch(/Seq Scan on settle_outbox/);
+        expect(await postgresPlan(pool, { sql, values })).not.toMatch(/Seq Scan on settle_outbox/);
       }
     });
   });
@@ -125,17 +137,10 @@ describe('MariaDB', () => {
         select seq % 2, seq, 'kafka', 'orders', 't', repeat('x', 200), 1 from seq_1_to_${count}`);
     });
 
-    async function planOf({ sql, values }: Statement): Promise<readonly string[]> {
-      const [explained] = await pool.query<RowDataPacket[]>(`explain ${sql}`, [...values]);
-      return explained
-        .filter((row) => row['table'] === 'settle_outbox' || row['table'] === 'o')
-        .map((row) => `${row['type']} ${row['key']} ${row['Extra']}`);
-    }
-
     test.each(Object.entries(requests))(
       'reads of %s follow the primary key, and sort nothing',
       async (_, of) => {
-        const plan = await planOf(mysqlWords.read(of));
+        const plan = await mariadbPlan(pool, mysqlWords.read(of));
         expect(plan).toEqual(of.map(() => 'range PRIMARY Using where'));
       },
     );
@@ -147,7 +152,7 @@ describe('MariaDB', () => {
         { sql: mysqlWords.deleteGiven('settle_outbox'), values },
         { sql: mysqlWords.updateGiven('starts = starts + 1', place), values },
       ]) {
-        expect(await planOf(statement)).toEqual(['eq_ref PRIMARY Using where']);
+        expect(await mariadbPlan(pool, statement)).toEqual(['eq_ref PRIMARY Using where']);
       }
     });
   });
