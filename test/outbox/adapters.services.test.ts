@@ -19,6 +19,11 @@ const messages = defineMessages({ note: message<unknown>({ destination: 'test:no
 sendingWorksWith(postgresTables(), postgresAdapters);
 sendingWorksWith(mysqlTables(), mysqlAdapters);
 
+async function notesOf(tables: OutboxTables): Promise<unknown[]> {
+  const rows = await tables.rows('select payload from settle_outbox order by seq');
+  return rows.map(({ payload }) => JSON.parse(String(payload)) as unknown);
+}
+
 function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string, OpenAdapter>>): void {
   describe.each(Object.entries(adapters))(`%s on ${tables.kind}`, (_, open) => {
     let opened: OpenDriver<unknown> | undefined;
@@ -36,11 +41,6 @@ function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string
       for (const table of ['', '_delayed', '_dedup']) await tables.run(`delete from settle_outbox${table}`);
     });
 
-    const notes = async () => {
-      const rows = await tables.rows('select payload from settle_outbox order by seq');
-      return rows.map(({ payload }) => JSON.parse(String(payload)) as unknown);
-    };
-
     const texts = [
       'ä€𝄞',
       'a "quote" and \\ and \' and ` and $1 and ? and :a',
@@ -56,7 +56,7 @@ function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string
     ])('what is sent is stored as it is: %s', async (_, times) => {
       const all = Array.from({ length: times }, () => texts).flat();
       await tx.run(() => outbox.sendMany(all.map((payload) => ({ type: 'note', payload: { payload } }))));
-      expect(await notes()).toEqual(all.map((payload) => ({ payload })));
+      expect(await notesOf(tables)).toEqual(all.map((payload) => ({ payload })));
       await tx.run(async () => {
         const headers = { 'x-a': texts[1] ?? '', 'x-b': 'ä€𝄞' };
         for (let n = 0; n < times * 4; n++)
@@ -97,7 +97,7 @@ function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string
         throw new Error('no');
       });
       expect(await outcomeOf(failing)).toBe('no');
-      expect(await notes()).toEqual([1, 2, 3]);
+      expect(await notesOf(tables)).toEqual([1, 2, 3]);
     });
 
     test('more than one statement carries keeps its order, and is undone with its savepoint', async () => {
@@ -114,7 +114,7 @@ function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string
         await outbox.sendMany(many);
         await outbox.send('note', 'last');
       });
-      expect(await notes()).toEqual([...many.map(({ payload }) => payload), 'last']);
+      expect(await notesOf(tables)).toEqual([...many.map(({ payload }) => payload), 'last']);
     });
 
     test.each([
@@ -126,7 +126,7 @@ function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string
         (_, n) => ({ type: 'note', payload: n, delayMs: 60_000 + n }) as const,
       );
       await tx.run(() => outbox.sendMany([...delayed, { type: 'note', payload: 'now' }]));
-      expect(await notes()).toEqual(['now']);
+      expect(await notesOf(tables)).toEqual(['now']);
       const rows = await tables.rows(
         'select due_at - created_at as delay_ms, created_at from settle_outbox_delayed order by seq',
       );
@@ -146,7 +146,19 @@ function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string
         outbox.sendMany(keys.map((dedupKey) => ({ type: 'note', payload: dedupKey, dedupKey }))),
       );
       await tx.run(() => outbox.send('note', 'a', { dedupKey: 'a', id: 'another' }));
-      expect(await notes()).toEqual(['a', 'A', 'a ', ' a', 'ä', 'Ä', 'a\u0308', '"', '\\', '1', '01']);
+      expect(await notesOf(tables)).toEqual([
+        'a',
+        'A',
+        'a ',
+        ' a',
+        'ä',
+        'Ä',
+        'a\u0308',
+        '"',
+        '\\',
+        '1',
+        '01',
+      ]);
     });
 
     test('of a transaction that cannot be committed any more one hears why, not that its messages cannot be written', async () => {
@@ -158,7 +170,7 @@ function sendingWorksWith(tables: OutboxTables, adapters: Readonly<Record<string
       expect(await outcomeOf(ran)).toBe(
         tables.kind === 'postgres' ? 'unexpected_rollback' : 'returns undefined',
       );
-      expect(await notes()).toEqual([]);
+      expect(await notesOf(tables)).toEqual([]);
     });
 
     test('tables that are missing are an error of their own', async () => {

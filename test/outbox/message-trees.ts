@@ -71,12 +71,14 @@ class Interpreter<Client> {
   readonly sent: Note[] = [];
   readonly #subject: Subject<Client>;
   readonly #tx: Transactions<Client>;
+  readonly #oneConnection: boolean;
   readonly #outbox;
   #transactions = 0;
 
   constructor(subject: Subject<Client>, tx: Transactions<Client>) {
     this.#subject = subject;
     this.#tx = tx;
+    this.#oneConnection = subject.database.kind === 'sqlite';
     this.#outbox = createOutbox(tx, messages);
   }
 
@@ -104,6 +106,8 @@ class Interpreter<Client> {
     switch (step.kind) {
       case 'insert': {
         const note = { value: step.value, transaction: transaction || ++this.#transactions };
+        // What a server says of its savepoint it says to statements, and not to sends.
+        if (!this.#oneConnection) await this.#subject.insert(this.#tx.db, step.value);
         this.sent.push(note);
         await this.#outbox.send('note', note, { outsideTransaction: 'begin' });
         return;

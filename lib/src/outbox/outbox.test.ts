@@ -373,6 +373,7 @@ describe('outside of a transaction', () => {
 const names = (count: number) => Array.from({ length: count }, (_, n) => `h${n}`);
 const many = (count: number, from = 0) =>
   Array.from({ length: count }, (_, n) => ({ type: 'note', payload: `${from + n}` }) as const);
+const numbers = (count: number) => many(count).map(({ payload }) => payload);
 
 const cycle: Record<string, unknown> = {};
 cycle['self'] = cycle;
@@ -604,8 +605,6 @@ describe('a dedup key', () => {
 });
 
 describe('more than a transaction holds back', () => {
-  const numbers = (count: number) => many(count).map(({ payload }) => payload);
-
   test('is written early, in order, and gone with the transaction', async () => {
     const { tx, outbox, notes, db } = await migrated();
     await tx.run(async (t) => {
