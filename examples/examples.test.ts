@@ -65,6 +65,24 @@ describe('the example', () => {
       ['tea: committed; 1 orders, 1 rewarded', 'gold: out of stock; 1 orders, 1 rewarded', ''].join('\n'),
     );
   });
+
+  it('choreography tells one story by events, and the same by a saga', async () => {
+    expect(await run('choreography')).toBe(
+      [
+        'by events:',
+        '  ann: completed',
+        '  bob: rejected: bob is short of money',
+        '  ann: rejected: out of stock',
+        '  3 cups left; ann has 4, bob has 1',
+        'by a saga:',
+        '  ann: completed',
+        '  bob: rejected: charge refused: bob is short of money',
+        '  ann: rejected: reserve refused: out of stock',
+        '  3 cups left; ann has 4, bob has 1',
+        '',
+      ].join('\n'),
+    );
+  });
 });
 
 async function run(example: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
