@@ -198,7 +198,9 @@ describe('a position that is kept', () => {
     await insert();
     await wakes.reached(3);
     const after = await end();
-    await expect.poll(async () => (await position('kept'))?.at).toBeGreaterThanOrEqual(after.at);
+    await expect
+      .poll(async () => (await position('kept'))?.at, { timeout: 10_000 })
+      .toBeGreaterThanOrEqual(after.at);
     stop.abort();
     await expect.poll(dumpThreads).toEqual([]);
     await insert();
