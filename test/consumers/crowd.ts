@@ -8,13 +8,15 @@ import { migrateInbox } from '../../lib/src/inbox/index.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
 
 export interface MemberPlan {
-  readonly broker: 'kafkajs' | 'platformatic' | 'nats';
+  readonly broker: 'kafkajs' | 'platformatic' | 'nats' | 'rabbitmq' | 'redis';
   readonly url: string;
-  /** The topic or stream. */
+  /** The topic, queue or stream. */
   readonly source: string;
   readonly group: string;
   readonly database: string;
   readonly storesPositions: boolean;
+  /** With Redis, what a member is called within its group. Default: each otherwise. */
+  readonly consumer?: string;
 }
 
 /** The least that Kafka allows: so long a killed member's partitions wait. */

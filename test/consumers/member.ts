@@ -3,12 +3,16 @@ import { setTimeout } from 'node:timers/promises';
 import { jetstream } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { Consumer as PlatformaticConsumer } from '@platformatic/kafka';
+import amqplib from 'amqplib';
+import { Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
 import pg from 'pg';
 import { createConsumer } from '../../lib/src/consumer/consumer.ts';
 import { consumeKafka } from '../../lib/src/consumer/consumers/kafka.ts';
 import { consumeNats } from '../../lib/src/consumer/consumers/nats.ts';
 import { consumePlatformaticKafka } from '../../lib/src/consumer/consumers/platformatic-kafka.ts';
+import { consumeRabbit } from '../../lib/src/consumer/consumers/rabbitmq.ts';
+import { consumeRedis } from '../../lib/src/consumer/consumers/redis.ts';
 import type { HandleMessage, RunningConsumer } from '../../lib/src/consumer/incoming.ts';
 import { createInbox } from '../../lib/src/inbox/index.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
@@ -83,5 +87,24 @@ async function consume(handle: HandleMessage): Promise<RunningConsumer> {
         ...quiet,
       });
     }
+    case 'rabbitmq':
+      return consumeRabbit({
+        connection: () => amqplib.connect(url),
+        queue: source,
+        handle,
+        reconnectMs: { min: 10, max: 100 },
+        ...quiet,
+      });
+    case 'redis':
+      return consumeRedis({
+        reader: new Redis(url),
+        client: new Redis(url),
+        stream: source,
+        group,
+        consumer: plan.consumer ?? String(process.pid),
+        claimIdleMs: 1_000,
+        handle,
+        ...quiet,
+      });
   }
 }
