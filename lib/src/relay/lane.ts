@@ -58,9 +58,9 @@ export class Lane implements LaneToken {
   /** The cursor goes back before that message, for somebody who has passed it over (N3). */
   rereadFrom(seq: bigint, who: object): void {
     this.isAtEnd = false;
-    if (seq > this.cursor) return;
-    this.cursor = seq - 1n;
+    if (seq > this.#reach) return;
     this.#rereading.set(who, this.#reach);
+    if (seq <= this.cursor) this.cursor = seq - 1n;
   }
 
   /** Whether somebody waits for what was passed over. */
@@ -68,9 +68,15 @@ export class Lane implements LaneToken {
     return this.#rereading.size > 0;
   }
 
-  /** Somebody passes messages over again: what follows is not read for him. */
-  stopsRereading(who: object): void {
-    if (this.#rereading.delete(who) && this.#rereading.size === 0) this.cursor = this.#reach;
+  /**
+   * Somebody passes messages over again: what follows is not read for him. Gives back the first message that was not yet read
+   * again, if he was waiting for any.
+   */
+  stopsRereading(who: object): bigint | undefined {
+    const next = this.cursor + 1n;
+    if (!this.#rereading.delete(who)) return undefined;
+    if (this.#rereading.size === 0) this.cursor = this.#reach;
+    return next;
   }
 
   /**

@@ -82,9 +82,11 @@ export class Passed {
   }
 
   add(lane: Lane, seq: bigint): void {
+    // What he still waited for is passed over too.
+    const unread = lane.stopsRereading(this);
+    const first = unread !== undefined && unread < seq ? unread : seq;
     const from = this.#from.get(lane);
-    if (from === undefined || seq < from) this.#from.set(lane, seq);
-    lane.stopsRereading(this);
+    if (from === undefined || first < from) this.#from.set(lane, first);
   }
 
   /** They are read again. */

@@ -36,8 +36,14 @@ export class Outlet {
     const mayGo = state.kind === 'ready' && rows.length > 0 && destination.state.kind !== 'held';
     if (mayGo) this.queue.add(line);
     else this.queue.delete(line);
-    if (name !== undefined && line.isForgettable) destination.lines.delete(name);
-    if (destination.isForgettable) this.destinations.delete(destination.address);
+    // Only itself: rows of a line that was forgotten may still be with the settler when there is a new one of its name.
+    if (name !== undefined && line.isForgettable && destination.lines.get(name) === line) {
+      destination.lines.delete(name);
+    }
+    const { address } = destination;
+    if (destination.isForgettable && this.destinations.get(address) === destination) {
+      this.destinations.delete(address);
+    }
   }
 
   /** The messages to publish next, out of their lines; empty when there are none. Suspects are taken only if they may. */

@@ -53,6 +53,7 @@ const promoteMax = 1_000;
 const promoteEveryMs = 1_000;
 /** How often dead letters are looked at that later messages wait for. */
 const deadKeysEveryMs = 5_000;
+const refillEveryMs = 1_000;
 const pruneEveryMs = 60_000;
 const pruneMax = 1_000;
 const stopTimeoutDefaultMs = 10_000;
@@ -88,6 +89,7 @@ class TheRelay implements Relay {
   /** The database's clock minus the own one. */
   #clockOffsetMs = 0;
   #heartbeatFailures = 0;
+  #beating: Promise<void> | undefined;
   #isPromoting = false;
   /** Given back, or about to be: not its own any more, whatever the store says meanwhile. */
   readonly #releasing = new Set<number>();
@@ -151,7 +153,8 @@ class TheRelay implements Relay {
 
   async start(): Promise<void> {
     await this.#begin(undefined);
-    const { ended } = this.#running();
+    if (this.#life.kind !== 'running') return;
+    const { ended } = this.#life;
     for (const source of this.#options.wake ?? []) {
       const warn = (error: Error): void => this.#warn('wake', error);
       const wake = (): Promise<void> => {
@@ -211,23 +214,23 @@ class TheRelay implements Relay {
     if (this.#life.kind !== 'new') throw this.#startedBefore();
     this.#life = { kind: 'running', ended: new AbortController(), whenDone };
     try {
-      await this.#heartbeat();
+      await this.#beat();
       await this.#promote();
     } catch (error) {
-      this.#life = { kind: 'new' };
       this.#forgetTimers();
+      if (this.#isRunning) this.#life = { kind: 'new' };
       throw error;
     }
+    if (!this.#isRunning) return;
     this.#heartbeatIn(this.#read.limits.leaseTtlMs / 3);
     this.#repeat('dead-keys', deadKeysEveryMs, () => this.#lookAtDeadKeys());
+    this.#repeat('refill', refillEveryMs, () => {
+      this.#work.refill();
+      this.#pump();
+    });
     this.#repeat('prune', pruneEveryMs, () => this.#prune());
     this.#pollIn();
     this.#pump();
-  }
-
-  #running() {
-    if (this.#life.kind === 'running') return this.#life;
-    throw new SettleError('shutting_down', `the relay ${this.name} is stopping`);
   }
 
   get #isRunning(): boolean {
@@ -248,14 +251,24 @@ class TheRelay implements Relay {
       this.#tellIfIdle();
     });
     forget();
+    this.#life = { kind: 'stopped' };
+    // What it asks for now would be taken after it has left.
+    await this.#beating?.catch(() => undefined);
     this.#forgetTimers();
     this.#work.close();
     this.#forget([...this.#lanes.values()]);
-    await store.leave(this.name).catch((error: unknown) => this.#warn('store_unavailable', error));
-    this.#life = { kind: 'stopped' };
+    await this.#inTime(store.leave(this.name)).catch((error: unknown) =>
+      this.#warn('store_unavailable', error),
+    );
   }
 
   // ---- lanes
+
+  #beat(): Promise<void> {
+    const beating = this.#heartbeat();
+    this.#beating = beating;
+    return beating;
+  }
 
   async #heartbeat(): Promise<void> {
     const { store, ordering = 'per-key' } = this.#options;
@@ -272,7 +285,8 @@ class TheRelay implements Relay {
     this.#forget([...this.#lanes.values()].filter(({ lane, token }) => held.get(lane) !== token));
     // Those of a claim whose answer was lost, or of a relay that had this name before.
     const unknown = view.held.filter(({ lane }) => !this.#lanes.has(lane) && !this.#releasing.has(lane));
-    const share = shareOf(view, ordering, this.#random);
+    // One that stops keeps what it has until it is done, and takes nothing new.
+    const share = this.#isRunning ? shareOf(view, ordering, this.#random) : { take: [], surplus: 0 };
     const claims = share.take.length === 0 ? [] : store.claim(this.name, leaseTtlMs, share.take);
     const gained = [
       ...unknown.map((lane) => ({ ...lane, abandoned: true })),
@@ -310,7 +324,7 @@ class TheRelay implements Relay {
 
   #heartbeatIn(delayMs: number): void {
     this.#timer('heartbeat', delayMs, () => {
-      this.#heartbeat().then(
+      this.#beat().then(
         () => this.#heartbeatIn(this.#read.limits.leaseTtlMs / 3),
         (error: unknown) => {
           this.#warn('store_unavailable', error);
@@ -466,7 +480,8 @@ class TheRelay implements Relay {
   /** One of each name: a later one takes the place of an earlier. */
   #timer(name: string, delayMs: number, callback: () => void): void {
     this.#timers.get(name)?.();
-    const forget = this.#clock.schedule(Math.ceil(delayMs), () => {
+    if (this.#life.kind === 'stopped') return;
+    const forget = this.#clock.schedule(Math.max(1, Math.ceil(delayMs)), () => {
       this.#timers.delete(name);
       callback();
     });

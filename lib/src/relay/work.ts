@@ -490,6 +490,21 @@ export class Work {
     if (line.state.kind === 'ready' && isLow) line.passed.reread();
   }
 
+  /**
+   * What was passed over is read again when messages before it are through. Those may vanish: with their lane, or because
+   * somebody deletes them. So now and then it is read again without that.
+   */
+  refill(): void {
+    for (const { destinations } of this.#outlets.values()) {
+      for (const { state, kept, passed, lines } of destinations.values()) {
+        if (state.kind === 'probing' && kept === 0) passed.reread();
+        for (const line of lines.values()) {
+          if (line.state.kind === 'ready' && line.rows.length === 0) line.passed.reread();
+        }
+      }
+    }
+  }
+
   // ---- the end of lanes, and of all
 
   /** Nothing of the lane is begun any more. What is under way ends, and is written down: then it has no rows left. */

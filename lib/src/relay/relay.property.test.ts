@@ -1,0 +1,141 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import { memoryOutbox } from './memory-store.ts';
+import type { PublishResult } from './publisher.ts';
+import { createRelay } from './relay.ts';
+
+/** More of them: SETTLE_RELAY_WORLDS=1000, and --testTimeout. */
+const worlds = Number(process.env['SETTLE_RELAY_WORLDS'] ?? 60);
+
+/** A number from 0 to 1 that the seed decides. */
+function dice(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0;
+    return ((state ^ (state >>> 13)) >>> 0) / 2 ** 32;
+  };
+}
+
+interface World {
+  readonly seed: number;
+  readonly keys: number;
+  readonly relays: number;
+  readonly order: 'stops-at-failure' | 'each-alone';
+  /** Of 100. */
+  readonly failing: number;
+  readonly storeFailing: number;
+  readonly latencyMs: number;
+  readonly messagesMax: number;
+}
+
+/** Runs relays over a slow and unreliable store and broker, and gives back what the broker took. */
+async function run(world: World): Promise<Map<string, string[]>> {
+  const { seed, keys, relays, order, failing, storeFailing, latencyMs, messagesMax } = world;
+  const random = dice(seed);
+  const clock = new VirtualClock();
+  const outbox = memoryOutbox(() => clock.monotonicMs());
+  const taken = new Map<string, string[]>();
+  let isWell = false;
+
+  const slow = <A extends unknown[], T>(work: (...args: A) => Promise<T>) => {
+    return async (...args: A): Promise<T> => {
+      await clock.sleep(random() * latencyMs);
+      if (!isWell && random() * 100 < storeFailing / 2) throw new Error('refused');
+      const result = await work(...args);
+      await clock.sleep(random() * latencyMs);
+      if (!isWell && random() * 100 < storeFailing / 2) throw new Error('the answer was lost');
+      return result;
+    };
+  };
+  const store = {
+    ...outbox,
+    read: slow(outbox.read),
+    settle: slow(outbox.settle),
+    heartbeat: slow(outbox.heartbeat),
+    claim: slow(outbox.claim),
+    release: slow(outbox.release),
+  };
+  const make = () =>
+    createRelay({
+      store,
+      random,
+      limits: { messagesMax, batchMax: 10, leaseTtlMs: 5_000 },
+      retry: { attemptsMax: 1_000, baseMs: 10, maxMs: 200 },
+      clock: { now: () => clock.monotonicMs(), schedule: (ms, callback) => clock.schedule(ms, callback) },
+      publishers: [
+        {
+          name: 'test',
+          order,
+          async publish(batch) {
+            await clock.sleep(random() * latencyMs);
+            if (!isWell && random() * 100 < failing / 5) throw new Error('the batch broke');
+            const stopped = new Set<string>();
+            return batch.map(({ id, key = '', address }): PublishResult => {
+              const line = `${address}/${key}`;
+              const fails = !isWell && random() * 100 < failing;
+              if (fails) stopped.add(line);
+              if (stopped.has(line))
+                return { kind: random() < 0.5 ? 'retriable' : 'unavailable', reason: 'as drawn' };
+              const before = taken.get(line);
+              if (before === undefined) taken.set(line, [id]);
+              else before.push(id);
+              return { kind: 'published' };
+            });
+          },
+        },
+      ],
+    });
+
+  const running = Array.from({ length: relays }, make);
+  const started = running.map((relay) => relay.start().catch(() => undefined));
+  for (let i = 0; i < 300; i++) {
+    const key = `k${Math.floor(random() * keys)}`;
+    outbox.append({ id: `${i}`, target: 'test', address: random() < 0.9 ? 'a' : 'b', key });
+    if (random() < 0.2) await clock.advance(random() * 100);
+    if (random() < 0.01) {
+      const [leaving] = running.splice(Math.floor(random() * running.length), 1, make());
+      void leaving?.stop();
+      void running
+        .at(-1)
+        ?.start()
+        .catch(() => undefined);
+    }
+  }
+  await clock.advance(20_000);
+  isWell = true;
+  for (const relay of running) started.push(relay.start().catch(() => undefined));
+  for (let s = 0; s < 100 && outbox.waiting.length > 0; s++) {
+    await clock.advance(10_000);
+  }
+  expect(outbox.waiting.length, JSON.stringify(world)).toBe(0);
+  await clock.until(Promise.all([...started, ...running.map((relay) => relay.stop())]));
+  return taken;
+}
+
+it('whatever fails and however slow all is: every message is published, those of one key and destination in order', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        seed: fc.nat(),
+        keys: fc.constantFrom(1, 2, 5, 100),
+        relays: fc.constantFrom(1, 2, 3),
+        order: fc.constantFrom('stops-at-failure' as const, 'each-alone' as const),
+        failing: fc.constantFrom(0, 5, 30),
+        storeFailing: fc.constantFrom(0, 0, 10),
+        latencyMs: fc.constantFrom(1, 20, 100),
+        messagesMax: fc.constantFrom(10, 40, 2_000),
+      }),
+      async (world) => {
+        const taken = await run(world);
+        const all = new Set([...taken.values()].flat());
+        expect(all.size, JSON.stringify(world)).toBe(300);
+        for (const ids of taken.values()) {
+          const firsts = [...new Set(ids)].map(Number);
+          expect(firsts, JSON.stringify(world)).toEqual(firsts.toSorted((a, b) => a - b));
+        }
+      },
+    ),
+    { numRuns: worlds },
+  );
+});
