@@ -167,6 +167,12 @@ describe('a transaction', () => {
     expect(database.log.at(-1)).toBe('1 release discard');
   });
 
+  test('that did not begin leaves its connection to nobody: half of a BEGIN may hold for the next', async () => {
+    database.fail('begin isolation level read committed', refused);
+    await thrownBy(own().transaction((run) => run('x', [])));
+    expect(database.log).toEqual([begin, '1 release discard']);
+  });
+
   test('sends nothing more on a connection that is lost', async () => {
     database.fail('x', lost);
     await thrownBy(own().transaction((run) => run('x', [])));

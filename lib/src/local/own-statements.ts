@@ -97,7 +97,13 @@ class DriverStatements implements OwnStatements {
   async #inTransaction<T>(connection: Connection, work: (run: RunSql) => Promise<T>): Promise<T> {
     const { dialect } = this.#driver;
     const options = { isolation: 'read-committed', readOnly: false, serverTimeoutMs: undefined } as const;
-    for (const sql of dialect.begin(options)) await this.#execute(connection, sql);
+    try {
+      for (const sql of dialect.begin(options)) await this.#execute(connection, sql);
+    } catch (error) {
+      // Half of a BEGIN may hold for the next transaction, as the isolation of MySQL does.
+      this.#broken.add(connection);
+      throw error;
+    }
     try {
       const value = await work((sql, values) => this.#run(connection, sql, values));
       const tag = await this.#execute(connection, 'commit');

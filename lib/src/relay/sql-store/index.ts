@@ -30,7 +30,8 @@ const wordsOf: Readonly<Record<Dialect['name'], Words>> = {
 
 /**
  * Where relays find the messages of an outbox: its tables, over any driver of `settle/local`. Takes one connection of the
- * pool for each call, and gives it back with the answer.
+ * pool for each call, and gives it back with the answer. A relay that shares its pool with requests waits for them, also with
+ * its heartbeats: give it a pool of three connections where requests may take all there are for longer than its lease.
  *
  * Every call rejects with a SettleError: `tables_missing`, `store_newer` (of `heartbeat`), `database_access_denied`,
  * `unavailable` with the driver's error as its cause, or `config_invalid` for a driver that runs no statements with values.

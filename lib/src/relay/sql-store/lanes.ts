@@ -27,13 +27,14 @@ export async function prolongLanes(
     own.database === 'mysql'
       ? `on duplicate key update lease_until = ${until}`
       : 'on conflict (relay) do update set lease_until = excluded.lease_until';
-  await own.query(
-    `insert into settle_outbox_relays (relay, lease_until) values (${parameter(1)}, ${until}) ${upsert}`,
-    [relay],
-  );
-  await own.query(`update settle_outbox_lanes set lease_until = ${until} where owner = ${parameter(1)}`, [
-    relay,
-  ]);
+  const insert = `insert into settle_outbox_relays (relay, lease_until) values (${parameter(1)}, ${until}) ${upsert}`;
+  const update = `update settle_outbox_lanes set lease_until = ${until} where owner = ${parameter(1)}`;
+  if (own.database === 'postgres') {
+    await own.query(`with alive as (${insert}) ${update}`, [relay]);
+    return;
+  }
+  await own.query(insert, [relay]);
+  await own.query(update, [relay]);
 }
 
 /** How the lanes are shared now. */
