@@ -138,15 +138,18 @@ export function mustHave<Client>(subject: Subject<Client>): void {
       if (oneConnection) skip('one handle is one connection');
       const tx = await transactions(2);
       const hold = Promise.withResolvers<undefined>();
+      const all = barrierOf(3);
       const held = [1, 2].map((n) =>
         tx.run(
           async () => {
             await add(tx, `held ${n}`);
+            await all();
             await hold.promise;
           },
           { label: `holder ${n}` },
         ),
       );
+      await all();
       const late = tx.run(() => add(tx, 'too late'), { acquireTimeoutMs: 50, label: 'late' });
       const patient = tx.run(() => add(tx, 'patient'));
       const thrown = await thrownBy(late);
@@ -590,6 +593,8 @@ export function mustHave<Client>(subject: Subject<Client>): void {
 
     test('16. a function that never returns is ended by its timeout, and what it does later is refused', async () => {
       const tx = await transactions(1);
+      // Connecting is not to be waited for.
+      await tx.run(() => add(tx, 'before'));
       const goOn = Promise.withResolvers<undefined>();
       let late: Promise<unknown> | undefined;
       const ran = tx.run(
@@ -600,14 +605,14 @@ export function mustHave<Client>(subject: Subject<Client>): void {
           late.catch(() => 'seen below');
           await late;
         },
-        { timeoutMs: 60 },
+        { timeoutMs: 250 },
       );
       expect(await outcomeOf(ran)).toBe('transaction_timeout');
       goOn.resolve(undefined);
       await turn();
       expect(await thrownBy(Promise.resolve(late))).toMatchObject({ code: 'scope_ended' });
       await tx.run(() => add(tx, 'next'));
-      await expectStored('next');
+      await expectStored('before', 'next');
     });
 
     test('16. an aborted signal begins nothing', async () => {
