@@ -1,9 +1,13 @@
 /** `settle/local/kysely`: local transactions on an instance of Kysely. */
 import { SettleError } from '../../util/errors.ts';
-import type { Connection, Driver, Gate } from '../driver.ts';
+import type { Driver } from '../driver.ts';
+import {
+  kyselyConnections,
+  type KyselyConnection,
+  type KyselyConnectionProvider,
+} from './kysely-connection.ts';
 import { nestedOptionConflict } from './nested-options.ts';
-import { refuse, refuseLater } from './orm.ts';
-import { givesRows } from './sqlite.ts';
+import { promisingDriver, refuse, refuseLater } from './orm.ts';
 
 /** The part of a `Kysely` that is used. */
 export interface KyselyInstance {
@@ -15,31 +19,6 @@ export interface KyselyInstance {
 interface KyselyExecutor {
   /** The same compiler and plugins, over other connections. */
   withConnectionProvider(provider: KyselyConnectionProvider): object;
-}
-
-interface KyselyConnectionProvider {
-  provideConnection<T>(consumer: (connection: KyselyConnection) => Promise<T>): Promise<T>;
-}
-
-interface KyselyConnection {
-  executeQuery<Row>(query: KyselyQuery, options?: KyselyQueryOptions): Promise<KyselyResult<Row>>;
-  streamQuery(): never;
-}
-
-interface KyselyQuery {
-  readonly sql: string;
-  readonly parameters: readonly unknown[];
-}
-
-interface KyselyQueryOptions {
-  readonly signal?: AbortSignal;
-}
-
-interface KyselyResult<Row> {
-  readonly rows: Row[];
-  readonly numAffectedRows?: bigint;
-  readonly numChangedRows?: bigint;
-  readonly insertId?: bigint;
 }
 
 /**
@@ -70,56 +49,19 @@ export function kyselyDriver<Instance extends KyselyInstance>(
   base: Driver<object>,
 ): Driver<Instance> {
   if (!isInstance(db)) throw notAnInstance('it has no executor, or is a transaction');
-  const query = queryOn(base);
+  const connections = kyselyConnections(base);
+  if (connections === undefined) {
+    throw new SettleError('config_invalid', `kyselyDriver does not work over ${base.name}`, {
+      next: 'Pass the driver of settle/local for the pool of its dialect, such as pgDriver(pool)',
+    });
+  }
   const handle = handlesLike(db);
-  const outside = handle(connectionOf((compiled) => query(base.outside, compiled)));
-  return {
-    name: base.name,
-    dialect: base.dialect,
-    get connectionsMax() {
-      return base.connectionsMax;
-    },
-    // Kysely gives promises whatever is beneath it: its statements can wait for their turn on any driver.
-    answers: 'later',
-    acquire: (need) => base.acquire(need),
+  const outside = handle(connections.outside);
+  return promisingDriver(base, {
     // Only where all have one connection, a statement outside has to ask whether that is free.
     outside: base.answers === 'later' ? db : outside,
-    client: (gate) => handle(within(gate, base, query), (work) => gate.nested(work)),
-  };
-}
-
-/** How a statement is run with a handle of the base driver, and what came of it in Kysely's words. */
-type Query = (handle: object, query: KyselyQuery) => Promise<KyselyResult<never>>;
-
-/** The connection of one scope: whatever runs on it goes through its gate. */
-function within(gate: Gate<unknown>, base: Driver<object>, query: Query): KyselyConnection {
-  let handle: object | undefined;
-  return connectionOf((compiled, options) =>
-    gate.run(async (connection) => {
-      options?.signal?.throwIfAborted();
-      handle ??= base.client(onTurn(connection));
-      return await query(handle, compiled);
-    }, compiled.sql),
-  );
-}
-
-function connectionOf(
-  executeQuery: (query: KyselyQuery, options?: KyselyQueryOptions) => Promise<KyselyResult<never>>,
-): KyselyConnection {
-  return {
-    executeQuery,
-    streamQuery: refuse('stream()', 'Read in pages: a stream cannot wait for its turn'),
-  };
-}
-
-/** For a handle of the base driver that is used by those alone whose turn it is. */
-function onTurn(connection: Connection): Gate<object> {
-  return {
-    run: async (statement) => await statement(connection),
-    runNow: (statement) => statement(connection),
-    nested: refuseLater('nested()', useRun),
-    afterCommit: refuse('afterCommit()', 'Use onAfterCommit()'),
-  };
+    client: (gate) => handle(connections.within(gate), (work) => gate.nested(work)),
+  });
 }
 
 const useRun = 'Use run(), with propagation nested for a savepoint of its own';
@@ -233,72 +175,6 @@ function introspecting(like: KyselyInstance): object {
   return {
     createIntrospector: (db: object): unknown =>
       Reflect.construct(like.introspection.constructor as never, [db]),
-  };
-}
-
-function queryOn(base: Driver<object>): Query {
-  const { dialect, outside } = base;
-  if (dialect.name === 'postgres' && 'query' in outside) return onPg;
-  if (dialect.name === 'mysql' && 'query' in outside) return onMysql2;
-  if (dialect.name === 'sqlite' && 'prepare' in outside) return onSqlite;
-  throw new SettleError('config_invalid', `kyselyDriver does not work over ${base.name}`, {
-    next: 'Pass pgDriver(pool), mysql2Driver(pool), betterSqliteDriver(db) or nodeSqliteDriver(db)',
-  });
-}
-
-async function onPg(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {
-  const pg = handle as { query(text: string, values: readonly unknown[]): Promise<PgResult> };
-  const { command, rowCount, rows = [] } = await pg.query(sql, parameters);
-  return changing.has(command) ? { rows, numAffectedRows: BigInt(rowCount ?? 0) } : { rows };
-}
-
-interface PgResult {
-  readonly command: string;
-  readonly rowCount: number | null;
-  /** Absent where several statements were sent as one. */
-  readonly rows?: never[];
-}
-
-const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE']);
-
-async function onMysql2(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {
-  const mysql = handle as {
-    query(sql: string, values: readonly unknown[]): Promise<[never[] | Mysql2Header]>;
-  };
-  const [result] = await mysql.query(sql, parameters);
-  if (Array.isArray(result)) return { rows: result };
-  const { affectedRows, changedRows, insertId } = result;
-  return {
-    rows: [],
-    numAffectedRows: BigInt(affectedRows),
-    numChangedRows: BigInt(changedRows),
-    ...(String(insertId) !== '0' && { insertId: BigInt(insertId) }),
-  };
-}
-
-interface Mysql2Header {
-  readonly affectedRows: number;
-  readonly changedRows: number;
-  readonly insertId: number | string;
-}
-
-async function onSqlite(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {
-  const statement = (handle as { prepare(sql: string): SqliteStatement }).prepare(sql);
-  const reads = statement.reader ?? (statement.columns?.().length ?? Number(givesRows(sql))) > 0;
-  if (reads) return { rows: statement.all(...parameters) };
-  const { changes, lastInsertRowid } = statement.run(...parameters);
-  return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
-}
-
-interface SqliteStatement {
-  /** better-sqlite3's: whether it gives rows. */
-  readonly reader?: boolean;
-  /** node:sqlite's; older Nodes do not have it, 22.14 among them. */
-  columns?(): readonly unknown[];
-  all(...parameters: readonly unknown[]): never[];
-  run(...parameters: readonly unknown[]): {
-    readonly changes: number | bigint;
-    readonly lastInsertRowid: number | bigint;
   };
 }
 

@@ -1,8 +1,13 @@
 /** `settle/local/mikro-orm`: local transactions whose handle is an `EntityManager` of MikroORM 7. */
 import { isSettleError, SettleError } from '../../util/errors.ts';
-import { derivedDriver, type Driver, type Gate } from '../driver.ts';
+import type { Driver } from '../driver.ts';
+import {
+  kyselyConnections,
+  type KyselyConnection,
+  type KyselyConnectionProvider,
+} from './kysely-connection.ts';
 import { nestedOptionConflict } from './nested-options.ts';
-import { refuse, refuseLater, type DriverBeneath } from './orm.ts';
+import { promisingDriver, refuse, refuseLater, type DriverBeneath } from './orm.ts';
 
 /** The part of a `MikroORM` that is used. */
 export interface MikroOrm {
@@ -23,7 +28,9 @@ export interface MikroEntityManager {
 }
 
 /**
- * Transactions over a MikroORM for PostgreSQL, on its own connections; `beneath` is the driver for them:
+ * Transactions over a MikroORM, on its own connections; `beneath` is the driver for them: `pgDriver` for
+ * `@mikro-orm/postgresql`, `mysql2Driver` for `@mikro-orm/mariadb` and `@mikro-orm/mysql`, `betterSqliteDriver` for
+ * `@mikro-orm/sqlite`.
  *
  * ```ts
  * const tx = createTransactions(await mikroOrmDriver(orm, pgDriver));
@@ -40,6 +47,10 @@ export interface MikroEntityManager {
  * `context: () => tx.current()?.client` among the options of MikroORM, `orm.em` is the handle inside a transaction.
  * Subscribers are told of flushes, but not of the beginning and end of the transaction: use its hooks.
  *
+ * Outside of every transaction `tx.db` is `orm.em`. On SQLite, where all have one connection, it is a fork, of which a
+ * statement is refused while a transaction is open (`scope_busy`); so is, at any time, what begins a transaction
+ * (`statement_refused`), as `flush` does. What goes around it there, is part of whatever transaction is open.
+ *
  * Throws `config_invalid` for a MikroORM of another database, one that was given a Kysely instead of making its pool, and
  * for options that MikroORM applies as it takes a connection: `onCreateConnection`, `onReserveConnection`, and a session
  * context (row-level security), which is also refused where the handle is made.
@@ -49,30 +60,50 @@ export async function mikroOrmDriver<Orm extends MikroOrm>(
   beneath: DriverBeneath,
 ): Promise<Driver<Orm['em']>> {
   const connection = connectionOf(orm);
-  const base = beneath((await connection.getNativeClient()) as never);
-  if (base.dialect.name !== 'postgres') throw unsupported(`${base.name} is not for PostgreSQL`);
+  const base = beneath((await nativeClientOf(connection)) as never);
+  const connections = kyselyConnections(base);
+  if (connections === undefined) throw unsupported(`it has no use for ${base.name}`);
   const driver = letOursOut(orm.em.getDriver() as MikroDriver);
-  const derived = derivedDriver<object, never, Orm['em']>(base as Driver<object, never>, (client, nested) =>
-    nested === undefined ? orm.em : managerOn(orm, driver, connection.getClient(), client as Client, nested),
-  );
-  // What it holds of entities is the caller's, also after the end.
-  return Object.assign(derived, { holding: { flush: (em: Orm['em']) => em.flush(), end() {} } });
+  const on = (kyselyConnection: KyselyConnection): object =>
+    contextOn(connection.getClient(), { provideConnection: (consumer) => consumer(kyselyConnection) });
+  return promisingDriver<Orm['em']>(base, {
+    outside:
+      base.answers === 'later' ? orm.em : managerAlone(orm, driver, connection, on(connections.outside)),
+    client: (gate) =>
+      managerOn(orm, driver, on(connections.within(gate)), (work) => gate.nested(() => work())),
+    // What it holds of entities is the caller's, also after the end.
+    holding: { flush: (em) => em.flush(), end() {} },
+  });
+}
+
+/** Where all have one connection: a manager whose every statement asks whether that is free. */
+function managerAlone<Orm extends MikroOrm>(
+  orm: Orm,
+  driver: MikroDriver,
+  connection: SqlConnection,
+  context: object,
+): Orm['em'] {
+  const execute: Execute = (sql, values, method, within, ...rest) =>
+    connection.execute(sql, values, method, within ?? context, ...rest);
+  const begin = refuseLater('A transaction outside of run()', 'Use run(), which waits until it can begin');
+  const own = like(connection, { execute, begin, transactional: begin, getClient: () => context });
+  const em = orm.em.fork();
+  return Object.assign(em, { driver: like(driver, { connection: own, getConnection: () => own }) });
 }
 
 type Nested = <T>(work: () => T | PromiseLike<T>) => Promise<T>;
 
 function managerOn<Orm extends MikroOrm>(
   orm: Orm,
-  driver: object,
-  kysely: Kysely,
-  client: Client,
-  nested: Gate<Orm['em'], never>['nested'],
+  driver: MikroDriver,
+  context: object,
+  nested: Nested,
 ): Orm['em'] {
   const em = orm.em.fork();
   if (em.getTransactionSessionContext() !== undefined) throw unsupported('it has a session context');
   Object.assign(em, { driver });
-  em.setTransactionContext(contextOn(kysely, providerOf(client)) as never);
-  return within(em, (work) => nested(() => work()));
+  em.setTransactionContext(context as never);
+  return within(em, nested);
 }
 
 /** An EntityManager in our transaction, or one of its forks, which may be. */
@@ -121,7 +152,7 @@ const refuseEnd = refuseLater(
 );
 
 /** What MikroORM holds as its transaction: a Kysely on one connection, which knows savepoints. */
-function contextOn(kysely: Kysely, provider: ConnectionProvider): object {
+function contextOn(kysely: Kysely, provider: KyselyConnectionProvider): object {
   const executor = kysely.getExecutor().withConnectionProvider(provider);
   const context = new kysely.constructor({ config: {}, driver: {}, dialect: {}, executor });
   return Object.assign(context, {
@@ -140,60 +171,38 @@ function step(execute: () => Promise<unknown>): () => { readonly execute: () => 
   return () => ({ execute });
 }
 
-function providerOf(client: Client): ConnectionProvider {
-  const connection: KyselyConnection = {
-    async executeQuery({ sql, parameters }) {
-      const answer = await client.query(sql, [...parameters]);
-      const last = 'rows' in answer ? answer : answer.at(-1);
-      if (last === undefined) return { rows: [] };
-      const { rows, rowCount, command } = last;
-      return changing.has(command ?? '') ? { rows, numAffectedRows: BigInt(rowCount ?? 0) } : { rows };
-    },
-    streamQuery: refuse('stream()', 'Read in pages: a stream cannot wait for its turn'),
-  };
-  return { provideConnection: (consumer) => consumer(connection) };
-}
-
-const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE']);
-
 /** MikroORM makes an error of its own of every error. Ours are not of the database. */
-function letOursOut(driver: MikroDriver): object {
+function letOursOut(driver: MikroDriver): MikroDriver {
   const convertException = (error: unknown): unknown =>
     isSettleError(error) ? error : driver.convertException(error);
-  return Object.create(driver, { convertException: { value: convertException } }) as object;
+  return like(driver, { convertException });
+}
+
+function like<T extends object>(original: T, changes: object): T {
+  return Object.create(original, Object.getOwnPropertyDescriptors(changes)) as T;
 }
 
 interface MikroDriver {
   convertException(error: unknown): unknown;
 }
 
-interface Client {
-  query(sql: string, values: unknown[]): Promise<PgAnswer | readonly PgAnswer[]>;
-}
-
-interface PgAnswer {
-  readonly rows: unknown[];
-  readonly rowCount: number | null;
-  readonly command: string | null;
-}
-
 interface Kysely {
   readonly constructor: new (props: object) => object;
-  getExecutor(): { withConnectionProvider(provider: ConnectionProvider): object };
+  getExecutor(): { withConnectionProvider(provider: KyselyConnectionProvider): object };
 }
 
-interface ConnectionProvider {
-  provideConnection<T>(consumer: (connection: KyselyConnection) => Promise<T>): Promise<T>;
-}
-
-interface KyselyConnection {
-  executeQuery(query: { readonly sql: string; readonly parameters: readonly unknown[] }): Promise<object>;
-  streamQuery(): never;
-}
+type Execute = (
+  sql: unknown,
+  values: unknown,
+  method: unknown,
+  context: object | undefined,
+  ...rest: unknown[]
+) => Promise<unknown>;
 
 interface SqlConnection {
   getClient(): Kysely;
   getNativeClient(): Promise<unknown>;
+  readonly execute: Execute;
   readonly options?: object;
 }
 
@@ -211,6 +220,15 @@ function connectionOf(orm: unknown): SqlConnection {
   return connection;
 }
 
+/** MikroORM has none where it was given a Kysely, or a dialect of it. */
+async function nativeClientOf(connection: SqlConnection): Promise<unknown> {
+  try {
+    return await connection.getNativeClient();
+  } catch (cause) {
+    throw unsupported('its connections are not its own', cause);
+  }
+}
+
 function isOrm(orm: unknown): orm is MikroOrm {
   return typeof orm === 'object' && orm !== null && 'em' in orm && 'config' in orm;
 }
@@ -219,8 +237,9 @@ function isSqlConnection(connection: object): connection is SqlConnection {
   return 'getClient' in connection && 'getNativeClient' in connection;
 }
 
-function unsupported(what: string): SettleError {
+function unsupported(what: string, cause?: unknown): SettleError {
   return new SettleError('config_invalid', `mikroOrmDriver does not know this MikroORM: ${what}`, {
-    next: 'Pass what MikroORM.init() of @mikro-orm/postgresql gave, without hooks on its connections',
+    cause,
+    next: 'Pass what MikroORM.init() gave, without hooks on its connections, and the driver for its database',
   });
 }
