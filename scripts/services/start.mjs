@@ -12,7 +12,8 @@ import { run } from './running.mjs';
 import { handOver, identityOf } from '../../server/src/demo/private-servers/identity.ts';
 import { services } from './services.mjs';
 
-const readyMs = 30_000;
+/** Many starts side by side on two processors have taken 24 s. */
+const readyMs = 60_000;
 /** Docker may have to fetch the image first. */
 const dockerReadyMs = 240_000;
 /** Between our choosing a port and the service's taking it, somebody else may. */
