@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Delivery } from './relay-process.ts';
 
 /** Where the relays of a test publish to: the one process that nobody kills. Keeps every id, in the order they came. */
@@ -36,6 +37,15 @@ export class BrokerInTest {
   /** Each id at the place it first came. */
   get firsts(): string[] {
     return [...new Set(this.received)];
+  }
+
+  /** Resolves when so many more have come; rejects after 20 seconds. */
+  async hasMore(count: number): Promise<void> {
+    const until = this.received.length + count;
+    for (let i = 0; this.received.length < until; i++) {
+      if (i === 400) throw new Error(`${this.received.length} messages have come, and no more in 20 s`);
+      await sleep(50);
+    }
   }
 
   async stop(): Promise<void> {
