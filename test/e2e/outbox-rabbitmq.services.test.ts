@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import amqplib from 'amqplib';
 import { afterAll, expect, it } from 'vitest';
-import { testRabbit } from '../test/services/rabbit.ts';
+import { testRabbit } from '../services/rabbit.ts';
 
 const broker = testRabbit();
 const folder = mkdtempSync(join(tmpdir(), 'settle-examples-'));
@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 it('outbox-rabbitmq moves stock once for each order that was committed', async () => {
-  const main = fileURLToPath(new URL('outbox-rabbitmq/main.ts', import.meta.url));
+  const main = fileURLToPath(new URL('../../examples/outbox-rabbitmq/main.ts', import.meta.url));
   const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, main], {
     cwd: folder,
     env: { ...process.env, RABBITMQ_URL: broker.url },
