@@ -464,14 +464,15 @@ export class Work {
     const forget = clock.schedule(retryInMs, () => {
       destination.state = { kind: 'probing' };
       destination.passed.reread();
+      this.#linesHaveChanged(destination);
       this.#ports.changed();
     });
     destination.state = { kind: 'held', forget };
     tell({ kind: 'held', target: destination.name, reason, retryInMs });
     for (const line of [destination.loose, ...destination.lines.values()]) {
       this.#passOver(line, 0, destination);
-      destination.outlet.hasChanged(line);
     }
+    this.#linesHaveChanged(destination);
   }
 
   #open(destination: Destination): void {
@@ -480,8 +481,11 @@ export class Work {
     destination.state = { kind: 'open' };
     destination.passed.reread();
     this.#ports.tell({ kind: 'open', target: destination.name });
-    for (const line of [destination.loose, ...destination.lines.values()])
-      destination.outlet.hasChanged(line);
+    this.#linesHaveChanged(destination);
+  }
+
+  #linesHaveChanged({ outlet, loose, lines }: Destination): void {
+    for (const line of [loose, ...lines.values()]) outlet.hasChanged(line);
   }
 
   /** A line that has little left has read again what it passed over. */
