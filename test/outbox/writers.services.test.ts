@@ -116,7 +116,10 @@ function sendersMeet(
       },
     );
 
-    test('dedup keys and keys in opposite orders meet no deadlock', async () => {
+    test.each([
+      ['dedup keys', () => outbox],
+      ['dedup keys and keys that are serialized', () => serializing],
+    ])('%s in opposite orders meet no deadlock', async (_, used) => {
       const keys = Array.from({ length: 12 }, (_, n) => `k${n}`);
       for (let round = 0; round < 5; round++) {
         const outcomes = await Promise.all(
@@ -126,8 +129,7 @@ function sendersMeet(
             const own = [...order.slice(from), ...order.slice(0, from)].slice(0, 6);
             return outcomeOf(
               tx.run(async () => {
-                for (const key of own)
-                  await serializing.send('note', key, { key, dedupKey: `${round} ${key}` });
+                for (const key of own) await used().send('note', key, { key, dedupKey: `${round} ${key}` });
               }),
             );
           }),

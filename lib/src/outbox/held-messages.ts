@@ -10,6 +10,7 @@
  */
 import type { Level } from '../local/level.ts';
 import { SettleError } from '../util/errors.ts';
+import type { MaybePromise } from '../util/maybe-promise.ts';
 import type { Draft } from './draft.ts';
 import { heldMax, heldWished } from './limits.ts';
 
@@ -43,29 +44,47 @@ export class HeldMessages {
   #lookAt: Readonly<Record<'messages' | 'bytes', number>> = heldWished;
   #writing: Promise<void> | undefined;
 
-  /** Throws `limit_exceeded`, with nothing added. */
+  /** Whether there is room for them without writing any. */
+  hasRoomFor(drafts: readonly Draft[]): boolean {
+    const messages = this.#messages + drafts.length;
+    return messages <= heldMax.messages && this.#bytes + bytesOf(drafts) <= heldMax.bytes;
+  }
+
+  /** There has to be room. */
   add(level: Level, drafts: readonly Draft[]): void {
     this.#count(drafts);
     this.#sendings.push({ level, state: { kind: 'held', drafts } });
   }
 
-  hasRoomFor(drafts: readonly Draft[]): boolean {
-    return this.#hasRoom(drafts.length, bytesOf(drafts));
-  }
-
-  /** H2. Rejects as `drafts` does, and with `limit_exceeded`. */
-  addLater(level: Level, drafts: Promise<readonly Draft[]>): Promise<readonly Draft[]> {
-    const counted = drafts.then((checked) => {
-      this.#count(checked);
-      sending.state = { kind: 'held', drafts: checked };
-      return checked;
-    });
-    const sending: Sending = { level, state: { kind: 'checking', drafts: counted } };
+  /**
+   * H2. Where there is no room by then, makes some by writing what may be written. Rejects as `drafts` and `write` do, and with
+   * `limit_exceeded`, with nothing added.
+   */
+  addLater(
+    level: Level,
+    drafts: MaybePromise<readonly Draft[]>,
+    write: WriteDrafts,
+  ): Promise<readonly Draft[]> {
+    const admit = async (): Promise<readonly Draft[]> => {
+      try {
+        const checked = await drafts;
+        while (!this.hasRoomFor(checked)) {
+          if (this.#writing !== undefined) await this.#quiet();
+          else if (!(await this.#writeEarly(level, write)) && !this.hasRoomFor(checked)) throw tooMuch();
+        }
+        this.#count(checked);
+        sending.state = { kind: 'held', drafts: checked };
+        return checked;
+      } catch (error) {
+        sending.state = nothing;
+        throw error;
+      }
+    };
+    const sending: Sending = { level, state: nothing };
     this.#sendings.push(sending);
-    return counted.catch((error: unknown) => {
-      sending.state = nothing;
-      throw error;
-    });
+    const admitted = admit();
+    sending.state = { kind: 'checking', drafts: admitted };
+    return admitted;
   }
 
   /** Whether it holds so much that some of it had better be written now. */
@@ -74,16 +93,9 @@ export class HeldMessages {
   }
 
   /** Writes what may be written in this savepoint now (H3), unless others have done that by the time it could begin. */
-  async relieve(
-    level: Level,
-    write: WriteDrafts,
-    isNeeded: () => boolean = () => this.isMuch,
-  ): Promise<void> {
-    while (isNeeded()) {
-      if (this.#writing === undefined) {
-        this.#writing = this.#writeIn(level, write).finally(() => (this.#writing = undefined));
-        return await this.#writing;
-      }
+  async relieve(level: Level, write: WriteDrafts): Promise<void> {
+    while (this.isMuch) {
+      if (this.#writing === undefined) return void (await this.#writeEarly(level, write));
       await this.#quiet();
     }
   }
@@ -109,13 +121,21 @@ export class HeldMessages {
     await this.#writing?.catch(() => {});
   }
 
-  async #writeIn(level: Level, write: WriteDrafts): Promise<void> {
+  /** H3. Gives back whether there was anything that could be written. */
+  async #writeEarly(level: Level, write: WriteDrafts): Promise<boolean> {
     this.#tidy();
-    await this.#write(this.#writableIn(level), write);
+    const writable = this.#writableIn(level);
+    this.#writing = this.#write(writable, write);
+    try {
+      await this.#writing;
+    } finally {
+      this.#writing = undefined;
+    }
     this.#lookAt = {
       messages: this.#messages + heldWished.messages,
       bytes: this.#bytes + heldWished.bytes,
     };
+    return writable.length > 0;
   }
 
   /** H3 */
@@ -156,17 +176,9 @@ export class HeldMessages {
   }
 
   #count(drafts: readonly Draft[]): void {
-    const bytes = bytesOf(drafts);
-    if (!this.#hasRoom(drafts.length, bytes)) {
-      this.#tidy();
-      if (!this.#hasRoom(drafts.length, bytes)) throw tooMuch();
-    }
+    if (!this.hasRoomFor(drafts)) throw tooMuch();
     this.#messages += drafts.length;
-    this.#bytes += bytes;
-  }
-
-  #hasRoom(messages: number, bytes: number): boolean {
-    return this.#messages + messages <= heldMax.messages && this.#bytes + bytes <= heldMax.bytes;
+    this.#bytes += bytesOf(drafts);
   }
 
   /** Forgets what is undone, and keeps of what is written only in which levels that was. */

@@ -717,6 +717,43 @@ describe('more than a transaction holds back', () => {
     expect(notes()).toEqual(['undone alone']);
   });
 
+  test('is held on behind a message whose schema takes its time', async () => {
+    const { tx, outbox, rows, slow } = await migrated();
+    await tx.run(async (t) => {
+      const first = outbox.send('order.slow', { id: 'first' });
+      await outbox.sendMany(many(1_500));
+      expect((await t.query('select * from settle_outbox')).rows).toEqual([]);
+      slow.answer();
+      await first;
+    });
+    expect(rows().map(({ payload }) => payload)).toEqual([
+      '{"id":"first"}',
+      ...numbers(1_500).map((number) => JSON.stringify(number)),
+    ]);
+  });
+
+  test('finds room by being written, also for what a slow schema has checked', async () => {
+    const { tx, outbox, rows, slow } = await migrated();
+    const released = () =>
+      tx.run(() => outbox.sendMany(many(heldMax.messages - 1)), { propagation: 'nested' });
+    await tx.run(async () => {
+      await outbox.send('note', 'around');
+      await released();
+      const last = outbox.send('order.slow', { id: 'last' });
+      slow.answer();
+      await last;
+    });
+    expect(rows().at(-1)).toMatchObject({ payload: '{"id":"last"}' });
+    expect(rows()).toHaveLength(heldMax.messages + 1);
+  });
+
+  test('has room for ever more that nobody awaits, where it may be written', async () => {
+    const { tx, outbox, notes } = await migrated();
+    const count = 2 * heldMax.messages + 5_000;
+    await tx.run(() => Promise.all(many(count).map(({ type, payload }) => outbox.send(type, payload))));
+    expect(notes()).toEqual(numbers(count));
+  });
+
   test('keeps its order when nobody awaits the sends', async () => {
     const { tx, outbox, notes } = await migrated();
     await tx.run(async () => {

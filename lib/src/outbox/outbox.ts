@@ -155,15 +155,8 @@ class Sender<Client> {
     const level = writableLevelOf(t);
     const { held } = this.#holdingOf(level);
     const write = this.#writeIn(t);
-    if (isPromiseLike(drafts)) await held.addLater(level, drafts);
-    else if (held.hasRoomFor(drafts)) held.add(level, drafts);
-    else {
-      const room = held.relieve(level, write, () => !held.hasRoomFor(drafts));
-      await held.addLater(
-        level,
-        room.then(() => drafts),
-      );
-    }
+    if (!isPromiseLike(drafts) && held.hasRoomFor(drafts)) held.add(level, drafts);
+    else await held.addLater(level, drafts, write);
     if (held.isMuch) await held.relieve(level, write);
     return (await drafts).map(({ id }) => id);
   }
