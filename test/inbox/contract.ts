@@ -243,6 +243,10 @@ export function inboxContract(subject: InboxSubject): void {
       expect(await inbox.once('stock', 'm1', () => {}, options)).toMatchObject({ duplicate: true });
     });
 
+    test('ifBusy refuse is refused where nothing is locked', async () => {
+      expect(await codeOf(inbox.once('stock', 'm1', () => {}, { ifBusy: 'refuse' }))).toBe('config_invalid');
+    });
+
     describe('pruning', () => {
       test('forgets what is older than a message may come again, at most so many', async () => {
         for (const id of ['m1', 'm2', 'm3']) await inbox.once('stock', id, () => {});

@@ -1,37 +1,18 @@
-import { createPool as createMariadbPool } from 'mariadb';
-import { createPool } from 'mysql2/promise';
-import { mariadbDriver } from '../../lib/src/local/adapters/mariadb.ts';
-import { mysql2Driver } from '../../lib/src/local/adapters/mysql2.ts';
+import { mysqlAdapters } from '../outbox/adapters.ts';
 import { mariadbDatabase } from '../services/mariadb.ts';
 import { inboxContract } from './contract.ts';
 
-const database = mariadbDatabase();
+/** Libraries on top of these begin their transactions by them. */
+const drivers = ['mysql2', 'mariadb'];
 const isolations = ['read-committed', 'repeatable-read', 'serializable'] as const;
 
-inboxContract({
-  name: 'mysql2',
-  isolations,
-  writesSideBySide: true,
-  async open(connectionLimit) {
-    const pool = createPool({ uri: database.url, connectionLimit });
-    return { driver: mysql2Driver(pool), close: () => pool.end() };
-  },
-});
+const database = mariadbDatabase();
 
-inboxContract({
-  name: 'mariadb',
-  isolations,
-  writesSideBySide: true,
-  async open(connectionLimit) {
-    const { hostname, port, username, password, pathname } = new URL(database.url);
-    const pool = createMariadbPool({
-      host: hostname,
-      port: Number(port),
-      user: decodeURIComponent(username),
-      password: decodeURIComponent(password),
-      database: pathname.slice(1),
-      connectionLimit,
-    });
-    return { driver: mariadbDriver(pool, { connectionLimit }), close: () => pool.end() };
-  },
-});
+for (const [name, open] of Object.entries(mysqlAdapters)) {
+  inboxContract({
+    name,
+    isolations: drivers.includes(name) ? isolations : ['repeatable-read'],
+    writesSideBySide: true,
+    open: (connectionsMax) => open(database.url, connectionsMax),
+  });
+}

@@ -106,7 +106,8 @@ function select(w: Words, query: InboxDeadQuery, limit: number, cursor: string |
   const where = new Where(w, query);
   if (cursor !== undefined) where.after(cursor);
   return {
-    sql: `select consumer, ${w.readBytes('message_id')} as id, message, cause, reason, attempts, died_at
+    // Names of one word: libraries may change others on their way.
+    sql: `select consumer, ${w.readBytes('message_id')} as id, message, cause, reason, attempts, died_at as died
       from settle_inbox_dead where ${where.sql} order by ${order} limit ${limit}`,
     values: where.values,
   };
@@ -157,7 +158,7 @@ class Where {
 }
 
 function letterOf(w: Words, row: unknown): InboxDeadLetter {
-  const { consumer, id, message, cause, reason, attempts, died_at: diedAt } = isRow(row) ? row : {};
+  const { consumer, id, message, cause, reason, attempts, died } = isRow(row) ? row : {};
   return {
     consumer: String(consumer),
     messageId: w.textOf(id),
@@ -165,7 +166,7 @@ function letterOf(w: Words, row: unknown): InboxDeadLetter {
     cause: deadCauseIn(cause),
     reason: String(reason),
     attempts: Number(attempts),
-    diedAtMs: Number(diedAt),
+    diedAtMs: Number(died),
   };
 }
 

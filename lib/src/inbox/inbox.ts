@@ -41,7 +41,7 @@ export interface OnceOptions<Client> extends Pick<
   /**
    * With `lock-first`, what a duplicate does while the first is at work. `wait` (default), and with it a connection, until
    * that is done; or `refuse`: it rejects with `unavailable` at once and comes again later. For work that takes longer than
-   * its broker waits before it delivers once more.
+   * its broker waits before it delivers once more. On SQLite it waits in both cases: transactions come one at a time there.
    */
   readonly ifBusy?: 'wait' | 'refuse';
   /** `requiresNew`: a transaction of its own, also within another one. Default: `required`. */
@@ -150,6 +150,11 @@ class SqlInbox<Client> implements Inbox<Client> {
     { mode, ifBusy, client, ...scope }: OnceOptions<Client> = {},
   ): Promise<Once<Result>> {
     const key = messageKey(consumer, messageId);
+    if (ifBusy === 'refuse' && mode !== 'lock-first') {
+      throw new SettleError('config_invalid', "ifBusy 'refuse' is of the mode 'lock-first'", {
+        next: "Say mode: 'lock-first', too",
+      });
+    }
     const options: JoiningOptions = {
       label: `inbox of ${consumer}`,
       retry: { attemptsMax: onceAttemptsMaxDefault },

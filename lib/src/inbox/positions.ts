@@ -51,15 +51,15 @@ function upsert(w: Words, { consumer, source, partition, position }: Position): 
 function select(w: Words, consumer: string, source: string): Statement {
   return {
     // As text, beyond what drivers make numbers of.
-    sql: `select source_partition, cast(position as char(20)) as position from settle_inbox_offsets
+    sql: `select source_partition as part, cast(position as char(20)) as position from settle_inbox_offsets
       where consumer = ${w.value(1)} and source = ${w.bytesValue(2)}`,
     values: [consumerName(consumer), w.bytes(checkedSource(source))],
   };
 }
 
 function positionOf(row: unknown): [partition: number, position: bigint] {
-  const { source_partition: partition, position } = isRow(row) ? row : {};
-  return [Number(partition), BigInt(String(position).trim())];
+  const { part, position } = isRow(row) ? row : {};
+  return [Number(part), BigInt(String(position).trim())];
 }
 
 function checkedSource(source: string): string {
