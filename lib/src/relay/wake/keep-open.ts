@@ -18,7 +18,7 @@ export interface Backoff {
   readonly maxMs: number;
 }
 
-export const defaultBackoff: Backoff = { minMs: 100, maxMs: 30_000 };
+export const defaultBackoff: Backoff = { minMs: 100, maxMs: 5_000 };
 
 export interface KeepOpenOptions extends WakeContext {
   /** For messages: `LISTEN settle_outbox`. */

@@ -42,7 +42,7 @@ export interface NotifyWakeOptions {
   readonly answerMs?: number;
   /** Milliseconds between two questions whether the connection is alive. Default 30,000. */
   readonly aliveMs?: number;
-  /** Default: a random part of 100 ms, doubling up to 30 s. */
+  /** Default: a random part of 100 ms, doubling up to 5 s. */
   readonly backoff?: Backoff;
 }
 

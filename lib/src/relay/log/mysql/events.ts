@@ -48,11 +48,27 @@ export interface RowKey {
 const headerLength = 19;
 const decoder = new TextDecoder();
 
-export function readEvent(bytes: Uint8Array): LoggedEvent {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const body = bytes.subarray(headerLength);
-  return { event: readBody(bytes[4] ?? 0, body), end: view.getUint32(13, true) };
+/** Reads the events of one connection, in their order: what describes the format comes before what is written in it. */
+export class EventReader {
+  #checksumLength: number;
+
+  /** Whether those have a checksum that come before any description of the format. */
+  constructor({ hasChecksum }: { readonly hasChecksum: boolean }) {
+    this.#checksumLength = hasChecksum ? checksumLength : 0;
+  }
+
+  read(bytes: Uint8Array): LoggedEvent {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const type = bytes[4] ?? 0;
+    // Says itself, before its own checksum, whether others have one.
+    if (type === formatDescription) this.#checksumLength = bytes.at(-5) === 1 ? checksumLength : 0;
+    const body = bytes.subarray(headerLength, bytes.length - this.#checksumLength);
+    return { event: readBody(type, body), end: view.getUint32(13, true) };
+  }
 }
+
+const formatDescription = 15;
+const checksumLength = 4;
 
 function readBody(type: number, body: Uint8Array): BinlogEvent {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);

@@ -7,13 +7,13 @@
  *
  * MariaDB 10.11 is tried in our tests. What is different of MySQL 8 follows its manual and was not run.
  */
-import { SettleError } from '../../../util/errors.ts';
+import { messageOf, SettleError } from '../../../util/errors.ts';
 import type { Wake, WakeContext, WakeSource } from '../../wake.ts';
 import { type Backoff, defaultBackoff, keepOpen, type Session } from '../../wake/keep-open.ts';
 import { pause, within } from '../../wake/pause.ts';
 import { Follower } from '../follower.ts';
 import { type BinlogPosition, cut, dump, type Mysql2LogConnection, refuseForeign } from './dump.ts';
-import { readEvent, type RowKey } from './events.ts';
+import { EventReader, type LoggedEvent, type RowKey } from './events.ts';
 import { Groups } from './groups.ts';
 import { isPositionLost, LogServer, refusedRights } from './server.ts';
 
@@ -36,7 +36,7 @@ export interface MysqlLogOptions {
   readonly answerMs?: number;
   /** Milliseconds of silence after which the server sends a sign of life. Default 10,000. */
   readonly aliveMs?: number;
-  /** Default: a random part of 100 ms, doubling up to 30 s. */
+  /** Default: a random part of 100 ms, doubling up to 5 s. */
   readonly backoff?: Backoff;
 }
 
@@ -133,8 +133,10 @@ class LogSession implements Session {
       const end = await server.end();
       const from = (name === undefined ? undefined : await server.position(name)) ?? end;
       this.#saved = from;
-      await this.#read(from, new Groups(database, table), hasKey);
-      if (name !== undefined) this.#keepPosition(name).catch(this.#end);
+      const hasChecksum = await server.hasChecksum();
+      const [events, groups] = [new EventReader({ hasChecksum }), new Groups(database, table)];
+      await this.#read(from, hasChecksum, (bytes) => this.#take(events.read(bytes), groups, hasKey));
+      if (name !== undefined) void this.#keepPosition(name);
     } catch (error) {
       await this.#forgetLostPosition(error);
       this.close();
@@ -163,13 +165,18 @@ class LogSession implements Session {
     }
   }
 
-  async #read(from: BinlogPosition, groups: Groups, hasKey: boolean): Promise<void> {
+  async #read(
+    from: BinlogPosition,
+    hasChecksum: boolean,
+    onEvent: (bytes: Uint8Array) => void,
+  ): Promise<void> {
     const { aliveMs, answerMs, serverId } = this.#settings;
     const connection = await this.#connect();
     this.#dumpThread = connection.threadId;
-    // Each server knows some of these words. No checksums; signs of life; MariaDB's own events.
+    // Each server knows some of these words: checksums as they are in the log, signs of life, MariaDB's own events.
     const periodNs = aliveMs * 1_000_000;
-    const session = `set @master_binlog_checksum = 'NONE', @source_binlog_checksum = 'NONE',
+    const checksum = hasChecksum ? 'CRC32' : 'NONE';
+    const session = `set @master_binlog_checksum = '${checksum}', @source_binlog_checksum = '${checksum}',
       @master_heartbeat_period = ${periodNs}, @source_heartbeat_period = ${periodNs}, @mariadb_slave_capability = 4`;
     await within(answerMs, 'the answer of the server', connection.query(session, []));
     const begun = Promise.withResolvers<void>();
@@ -180,7 +187,7 @@ class LogSession implements Session {
       onEvent: (bytes) => {
         begun.resolve();
         this.#heardMs = performance.now();
-        if (!this.#closing.signal.aborted) this.#take(bytes, groups, hasKey);
+        if (!this.#closing.signal.aborted) onEvent(bytes);
       },
       onEnd: (why) => {
         begun.reject(why);
@@ -190,8 +197,7 @@ class LogSession implements Session {
     await within(answerMs, 'the log', begun.promise);
   }
 
-  #take(bytes: Uint8Array, groups: Groups, hasKey: boolean): void {
-    const { event, end } = readEvent(bytes);
+  #take({ event, end }: LoggedEvent, groups: Groups, hasKey: boolean): void {
     if (event.kind === 'rotate') {
       if (this.#file !== event.file) this.#isWorthSaving = true;
       this.#file = event.file;
@@ -218,15 +224,20 @@ class LogSession implements Session {
   }
 
   async #keepPosition(name: string): Promise<void> {
-    while (await pause(saveMs, this.#closing.signal)) await this.#save(name);
+    while (await pause(saveMs, this.#closing.signal)) {
+      await this.#save(name).catch((cause: unknown) => {
+        const what = `the position of the binary log could not be kept: ${messageOf(cause)}`;
+        this.#context.warn(new Error(what, { cause }));
+      });
+    }
   }
 
   async #save(name: string): Promise<void> {
     const position = this.#follower.acknowledged;
     if (!this.#isWorthSaving || position === undefined) return;
     if (position.file === this.#saved?.file && position.at === this.#saved.at) return;
-    this.#saved = position;
     await this.#server?.savePosition(name, position);
+    this.#saved = position;
   }
 
   async #forgetLostPosition(error: unknown): Promise<void> {

@@ -213,6 +213,19 @@ describe('a position that is kept', () => {
     expect(wakes.warnings).toEqual([]);
   });
 
+  it('goes on in the next file of the log', async () => {
+    await following({ name: 'rotated' });
+    await wakes.reached(looksAtStart);
+    const before = await end();
+    await admin.query('flush binary logs');
+    await insert();
+    await wakes.reached(3);
+    const after = await end();
+    expect(after.file).not.toBe(before.file);
+    await expect.poll(() => position('rotated'), { timeout: 10_000 }).toMatchObject({ file: after.file });
+    expect(wakes.warnings).toEqual([]);
+  });
+
   it('that the log does not have any more is left for its end, and the table looked at', async () => {
     await following({ name: 'purged' });
     stop.abort();
@@ -263,6 +276,22 @@ describe('what will never work is refused', () => {
     await wakes.reached(1);
     stop.abort();
     await expect.poll(dumpThreads).toEqual([]);
+    await admin.query(`drop user ${user}@'%'`);
+  });
+
+  it('a name to keep the position under, where its table may not be made', async () => {
+    const user = `settle_keep_${database.name.slice(-8)}`;
+    await admin.query('drop table if exists settle_outbox_log');
+    await admin.query(`create user ${user}@'%'`);
+    await admin.query(`grant select, insert, update, delete on ${database.name}.* to ${user}@'%'`);
+    await admin.query(`grant replication slave, binlog monitor on *.* to ${user}@'%'`);
+    const url = new URL(database.url);
+    url.username = user;
+    const refused = following({ connect: () => createConnection(url.href), name: 'mine' });
+    await expect(refused).rejects.toMatchObject({
+      code: 'config_invalid',
+      next: expect.stringContaining('create table if not exists settle_outbox_log'),
+    });
     await admin.query(`drop user ${user}@'%'`);
   });
 

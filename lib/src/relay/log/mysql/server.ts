@@ -65,6 +65,12 @@ export class LogServer {
     return { file: textOf(row['File']), at: Number(row['Position']) };
   }
 
+  /** Whether events are logged with a checksum from now on. */
+  async hasChecksum(): Promise<boolean> {
+    const [row] = await this.#ask('select @@global.binlog_checksum as checksum');
+    return row?.['checksum'] === 'CRC32';
+  }
+
   /** The thread that sends us the log notices late that nobody reads it. */
   async kill(threadId: number): Promise<void> {
     await this.#ask(`kill ${threadId}`);
@@ -91,11 +97,15 @@ export class LogServer {
     }
   }
 
+  /** Undefined before any was saved. Makes the table; throws `config_invalid` where it may not. */
   async position(name: string): Promise<BinlogPosition | undefined> {
-    await this.#ask(
-      `create table if not exists settle_outbox_log (name varchar(63) character set ascii primary key,
-       file varchar(512) not null, position bigint not null)`,
-    );
+    await this.#ask(createPositions).catch((cause: unknown) => {
+      if (errnoOf(cause) !== 1142) throw cause;
+      throw new SettleError('config_invalid', 'we may not make the table settle_outbox_log', {
+        next: `As somebody who may: ${createPositions.replaceAll(/\s+/g, ' ')}`,
+        cause,
+      });
+    });
     const [row] = await this.#ask('select file, position from settle_outbox_log where name = ?', [name]);
     return row === undefined ? undefined : { file: textOf(row['file']), at: Number(row['position']) };
   }
@@ -108,6 +118,9 @@ export class LogServer {
     );
   }
 }
+
+const createPositions = `create table if not exists settle_outbox_log (
+  name varchar(63) character set ascii primary key, file varchar(512) not null, position bigint not null)`;
 
 /** The server's number of an error. */
 export function errnoOf(error: unknown): number | undefined {

@@ -45,7 +45,7 @@ export interface PostgresLogOptions {
   readonly answerMs?: number;
   /** Milliseconds of silence after which the server is asked whether it lives. Default 10,000. */
   readonly aliveMs?: number;
-  /** Default: a random part of 100 ms, doubling up to 30 s. */
+  /** Default: a random part of 100 ms, doubling up to 5 s. */
   readonly backoff?: Backoff;
 }
 
