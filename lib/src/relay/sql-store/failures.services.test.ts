@@ -22,12 +22,14 @@ import { sqlRelayStore } from './index.ts';
 
 interface Subject {
   readonly driver: () => Driver<unknown>;
-  /** Takes the lock of a lane, so that whoever settles waits; resolves to what lets it go. */
-  readonly blockLane: (lane: number) => Promise<() => Promise<void>>;
+  /** Locks these rows, so that whoever wants to change them waits; resolves to what lets them go. */
+  readonly block: (rows: string) => Promise<() => Promise<void>>;
   /** How many statements wait for a lock. */
   readonly waiting: () => Promise<number>;
   readonly killOthers: () => Promise<void>;
 }
+
+const lane1 = 'settle_outbox_lanes where lane = 1';
 
 const pgDatabase = postgresDatabase();
 const mariaDatabase = mariadbDatabase();
@@ -63,12 +65,12 @@ afterAll(async () => {
 
 const ofPostgres = (name: string): Subject => ({
   driver: () => driverNamed(name),
-  async blockLane(lane) {
+  async block(rows) {
     const holder = new Client({ connectionString: pgDatabase.url });
     holder.on('error', () => {});
     await holder.connect();
     await holder.query('begin');
-    await holder.query('select 1 from settle_outbox_lanes where lane = $1 for update', [lane]);
+    await holder.query(`select 1 from ${rows} for update`);
     return () => holder.end();
   },
   async waiting() {
@@ -86,16 +88,16 @@ const ofPostgres = (name: string): Subject => ({
 
 const ofMariadb = (name: string): Subject => ({
   driver: () => driverNamed(name),
-  async blockLane(lane) {
+  async block(rows) {
     const holder = await createConnection({ uri: mariaDatabase.url });
     holder.on('error', () => {});
     await holder.query('start transaction');
-    await holder.query('select 1 from settle_outbox_lanes where lane = ? for update', [lane]);
+    await holder.query(`select 1 from ${rows} for update`);
     return () => holder.end().catch(() => {});
   },
   async waiting() {
     const [rows] = await mariaAdmin.query(
-      "select count(*) as n from information_schema.processlist where db = database() and info like '%for update%' and id <> connection_id()",
+      "select count(*) as n from information_schema.processlist where db = database() and command = 'Query' and id <> connection_id()",
     );
     return Number((rows as { n: unknown }[])[0]?.n);
   },
@@ -162,7 +164,7 @@ describe.each(Object.entries(subjects))('over %s', (_, subject) => {
   });
 
   test('a connection that is killed in the middle of a settlement is unavailable, and nothing is half done', async () => {
-    const release = await subject.blockLane(1);
+    const release = await subject.block(lane1);
     const settling = thrownBy(place.store.settle([dead()]));
     await vi.waitFor(async () => expect(await subject.waiting()).toBe(1));
     await subject.killOthers();
@@ -173,6 +175,20 @@ describe.each(Object.entries(subjects))('over %s', (_, subject) => {
     expect(read.map(({ id }) => id)).toEqual(['m']);
     expect(await vi.waitFor(() => place.store.settle([dead()]))).toEqual([]);
     expect((await place.store.dead.list({}, { limit: 10 })).items).toHaveLength(1);
+  });
+
+  test('nobody takes a lane over while something is written down of it', async () => {
+    await place.pass(60_001);
+    const release = await subject.block('settle_outbox where lane = 1');
+    // It has seen that its token stands, and cannot write.
+    const settling = place.store.settle([dead()]);
+    await vi.waitFor(async () => expect(await subject.waiting()).toBe(1));
+    const claiming = place.store.claim('b', 60_000, [held]);
+    await vi.waitFor(async () => expect(await subject.waiting()).toBe(2));
+    await release();
+    expect(await settling).toEqual([]);
+    expect((await claiming).map(({ token }) => token)).toEqual([held.token + 1n]);
+    expect(await place.store.settle([dead()])).toEqual([1]);
   });
 
   test('after all connections were killed while idle, it works again by itself', async () => {
@@ -190,7 +206,7 @@ test.each(['pg', 'postgres.js'])(
     const place = await sqlPlace(driverNamed(name));
     const { store } = place;
     await place.write([written]);
-    const release = await subjects[name]?.blockLane(1);
+    const release = await subjects[name]?.block(lane1);
     const settlement = { lane: 1, token: 0n, started: [], failed: [], dead: [] };
     const [read] = await store.read([{ lane: 1, after: 0n, limit: 1 }]);
     expect(await store.settle([{ ...settlement, done: [read?.seq ?? 0n] }])).toEqual([]);
