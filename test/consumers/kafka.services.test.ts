@@ -13,8 +13,8 @@ import { everyMessageOnce, type Sent } from './killed.ts';
 import { Scripted } from './scripted.ts';
 
 const broker = testKafka();
-const database = postgresDatabase();
-const killDatabases = { kafkajs: postgresDatabase(), platformatic: database };
+const databases = { kafkajs: postgresDatabase(), platformatic: postgresDatabase() };
+const databaseOfPositions = postgresDatabase();
 let kafka: Kafka;
 let admin: Admin;
 let producer: KafkaJsProducer;
@@ -269,7 +269,7 @@ describe.each(Object.entries(clients))('a consumer of Kafka, %s', (name, consume
           url: broker.url,
           source: topic,
           group: `group-${client}`,
-          database: killDatabases[client].url,
+          database: databases[client].url,
           storesPositions: false,
         },
         members: 3,
@@ -282,3 +282,27 @@ describe.each(Object.entries(clients))('a consumer of Kafka, %s', (name, consume
     },
   );
 });
+
+test(
+  'handles every message once while positions are stored with the work and members are killed',
+  { timeout: 240_000 },
+  async () => {
+    const topic = await newTopic(4);
+    await everyMessageOnce({
+      plan: {
+        broker: 'platformatic',
+        url: broker.url,
+        source: topic,
+        group: 'group-positions',
+        database: databaseOfPositions.url,
+        storesPositions: true,
+      },
+      members: 3,
+      kills: 4,
+      keys: 12,
+      perKey: 30,
+      keepsOrder: true,
+      send: (messages) => send(topic, messages),
+    });
+  },
+);
