@@ -92,12 +92,9 @@ export class HeldMessages {
     return this.#messages >= this.#lookAt.messages || this.#bytes >= this.#lookAt.bytes;
   }
 
-  /** Writes what may be written in this savepoint now (H3), unless others have done that by the time it could begin. */
+  /** Writes what may be written in this savepoint now (H3), unless somebody does that already. */
   async relieve(level: Level, write: WriteDrafts): Promise<void> {
-    while (this.isMuch) {
-      if (this.#writing === undefined) return void (await this.#writeEarly(level, write));
-      await this.#quiet();
-    }
+    if (this.#writing === undefined) await this.#writeEarly(level, write);
   }
 
   /** Writes all that survives; gives back whether the transaction wrote any message. Called at its end. */
@@ -176,7 +173,6 @@ export class HeldMessages {
   }
 
   #count(drafts: readonly Draft[]): void {
-    if (!this.hasRoomFor(drafts)) throw tooMuch();
     this.#messages += drafts.length;
     this.#bytes += bytesOf(drafts);
   }
