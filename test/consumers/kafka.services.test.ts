@@ -6,7 +6,7 @@ import { consumeKafka } from '../../lib/src/consumer/consumers/kafka.ts';
 import type { KafkaConsumerOptions } from '../../lib/src/consumer/consumers/kafka-work.ts';
 import { consumePlatformaticKafka } from '../../lib/src/consumer/consumers/platformatic-kafka.ts';
 import type { Handled, RunningConsumer } from '../../lib/src/consumer/incoming.ts';
-import { testKafka } from '../services/kafka.ts';
+import { kafkaBroker, testKafka } from '../services/kafka.ts';
 import { postgresDatabase } from '../services/postgres.ts';
 import { sessionTimeoutMs, until } from './crowd.ts';
 import { everyMessageOnce, type Sent } from './killed.ts';
@@ -32,17 +32,23 @@ afterAll(async () => {
 
 const handled: Handled = { kind: 'handled', duplicate: false };
 
-type Consume = (group: string, options: KafkaConsumerOptions) => RunningConsumer;
+type Consume = (group: string, options: KafkaConsumerOptions, brokers?: string[]) => RunningConsumer;
 
 const clients: Record<'kafkajs' | 'platformatic', Consume> = {
-  kafkajs: (groupId, options) =>
-    consumeKafka({ kafka, groupId, sessionTimeoutMs, onDisconnect: () => undefined, ...options }),
-  platformatic: (groupId, options) =>
+  kafkajs: (groupId, options, brokers = broker.brokers) =>
+    consumeKafka({
+      kafka: new Kafka({ brokers, logLevel: logLevel.NOTHING }),
+      groupId,
+      sessionTimeoutMs,
+      onDisconnect: () => undefined,
+      ...options,
+    }),
+  platformatic: (groupId, options, brokers = broker.brokers) =>
     consumePlatformaticKafka({
       consumer: () =>
         new Consumer({
           clientId: 'settle-test',
-          bootstrapBrokers: broker.brokers,
+          bootstrapBrokers: brokers,
           groupId,
           sessionTimeout: sessionTimeoutMs,
           heartbeatInterval: 500,
@@ -255,6 +261,37 @@ describe.each(Object.entries(clients))('a consumer of Kafka, %s', (name, consume
     );
     await first.stop();
     expect(script.order).toEqual([]);
+  });
+
+  test('goes on by itself after the broker was killed', { timeout: 180_000 }, async () => {
+    const own = await kafkaBroker();
+    const ownProducer = new Kafka({ brokers: own.brokers, logLevel: logLevel.NOTHING }).producer();
+    await ownProducer.connect();
+    const topic = await own.createTopic('orders');
+    const put = (id: string) =>
+      ownProducer.send({ topic, acks: -1, messages: [{ value: '{}', headers: { 'settle-id': id } }] });
+    const script = new Scripted();
+    const running = consume(
+      'work',
+      { topics: [topic], handle: script.handle, onTrouble: () => undefined },
+      own.brokers,
+    );
+    await put('before');
+    (await script.begun('before')).end(handled);
+    await put('meanwhile');
+    const meanwhile = await script.begun('meanwhile');
+    await own.kill();
+    meanwhile.end(handled);
+    await own.restart();
+    await put('after');
+    for (;;) {
+      const begun = await script.next();
+      begun.end(handled);
+      if (begun.message.id === 'after') break;
+    }
+    await running.stop();
+    await ownProducer.disconnect();
+    await own.stop();
   });
 
   test(

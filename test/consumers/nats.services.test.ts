@@ -1,10 +1,11 @@
+import { setTimeout } from 'node:timers/promises';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { consumeNats, type NatsConsumerOptions } from '../../lib/src/consumer/consumers/nats.ts';
 import type { Handled, IncomingMessage } from '../../lib/src/consumer/incoming.ts';
 import { natsPublisher } from '../../lib/src/relay/publishers/nats.ts';
-import { testNats } from '../services/nats.ts';
+import { natsServer, testNats } from '../services/nats.ts';
 import { postgresDatabase } from '../services/postgres.ts';
 import { everyMessageOnce, type Sent } from './killed.ts';
 import { Scripted } from './scripted.ts';
@@ -108,7 +109,7 @@ describe('a consumer of NATS JetStream', () => {
     const script = new Scripted();
     const running = consume(stream, { handle: script.handle });
     const long = await script.begun('a-0');
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await setTimeout(1_000);
     long.end(handled);
     (await script.begun('a-1')).end(handled);
     await running.stop();
@@ -198,6 +199,50 @@ describe('a consumer of NATS JetStream', () => {
     const running = consume(stream, { handle: new Scripted().handle, onDisconnect: resolve });
     expect((await told).message).toContain('config_invalid');
     await running.stop();
+  });
+
+  test('goes on by itself after the server was killed', async () => {
+    const server = await natsServer();
+    const own = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+    const manager = await jetstreamManager(own);
+    await manager.streams.add({ name: 'orders', subjects: ['orders'] });
+    await manager.consumers.add('orders', {
+      durable_name: 'work',
+      ack_policy: AckPolicy.Explicit,
+      ack_wait: 2e9,
+    });
+    const put = async (id: string): Promise<void> => {
+      for (let tries = 0; ; tries += 1) {
+        try {
+          await jetstream(own).publish('orders', '{}', { msgID: id });
+          return;
+        } catch (error) {
+          if (tries === 100) throw error;
+          await setTimeout(50);
+        }
+      }
+    };
+    const script = new Scripted();
+    const running = consumeNats({
+      jetstream: jetstream(own),
+      stream: 'orders',
+      durable: 'work',
+      handle: script.handle,
+      onDisconnect: () => undefined,
+      reconnectMs: { min: 50, max: 200 },
+    });
+    await put('before');
+    (await script.begun('before')).end(handled);
+    await put('meanwhile');
+    const meanwhile = await script.begun('meanwhile');
+    await server.kill();
+    meanwhile.end(handled);
+    await server.restart();
+    await put('after');
+    (await script.begun('after')).end(handled);
+    await running.stop();
+    await own.close();
+    await server.stop();
   });
 
   test(

@@ -24,9 +24,18 @@ export class Scripted {
     });
 
   /** The message of that id, once it is at work; each call of the handler is given out once. */
-  async begun(id: string): Promise<Begun> {
+  begun(id: string): Promise<Begun> {
+    return this.#first((message) => message.id === id);
+  }
+
+  /** Whichever is at work next. */
+  next(): Promise<Begun> {
+    return this.#first(() => true);
+  }
+
+  async #first(isIt: (message: IncomingMessage) => boolean): Promise<Begun> {
     for (;;) {
-      const place = this.#begun.findIndex(({ message }) => message.id === id);
+      const place = this.#begun.findIndex(({ message }) => isIt(message));
       const [found] = place === -1 ? [] : this.#begun.splice(place, 1);
       if (found !== undefined) return found;
       await new Promise<void>((resolve) => this.#listeners.push(resolve));
