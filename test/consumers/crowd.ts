@@ -8,9 +8,9 @@ import { migrateInbox } from '../../lib/src/inbox/index.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
 
 export interface MemberPlan {
-  readonly broker: 'kafkajs' | 'platformatic' | 'nats' | 'rabbitmq' | 'redis';
+  readonly broker: 'kafkajs' | 'platformatic' | 'nats' | 'rabbitmq' | 'redis' | 'http';
   readonly url: string;
-  /** The topic, queue or stream. */
+  /** The topic, queue or stream; with HTTP the port. */
   readonly source: string;
   readonly group: string;
   readonly database: string;

@@ -1,4 +1,6 @@
 // A process that consumes, for tests which kill it. Each message takes effect in PostgreSQL, once, by the inbox.
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import { jetstream } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
@@ -9,6 +11,7 @@ import { Kafka, logLevel } from 'kafkajs';
 import pg from 'pg';
 import { createConsumer } from '../../lib/src/consumer/consumer.ts';
 import { consumeKafka } from '../../lib/src/consumer/consumers/kafka.ts';
+import { webhookConsumer } from '../../lib/src/consumer/consumers/http.ts';
 import { consumeNats } from '../../lib/src/consumer/consumers/nats.ts';
 import { consumePlatformaticKafka } from '../../lib/src/consumer/consumers/platformatic-kafka.ts';
 import { consumeRabbit } from '../../lib/src/consumer/consumers/rabbitmq.ts';
@@ -17,6 +20,7 @@ import type { HandleMessage, RunningConsumer } from '../../lib/src/consumer/inco
 import { createInbox } from '../../lib/src/inbox/index.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
 import { createTransactions } from '../../lib/src/local/manager.ts';
+import { nodeHandler } from '../../lib/src/participant/glue/node.ts';
 import { brokersOf } from '../../scripts/services/kafka.mjs';
 import { sessionTimeoutMs, type MemberPlan } from './crowd.ts';
 
@@ -106,5 +110,10 @@ async function consume(handle: HandleMessage): Promise<RunningConsumer> {
         handle,
         ...quiet,
       });
+    case 'http': {
+      const webhook = webhookConsumer({ secrets: 'none', handle });
+      const server = createServer(nodeHandler(webhook)).listen(Number(source), '127.0.0.1');
+      return { stop: () => webhook.stop(), ended: once(server, 'close').then(() => undefined) };
+    }
   }
 }
