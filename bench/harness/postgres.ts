@@ -18,7 +18,8 @@ const run = promisify(execFile);
 /** Durability is PostgreSQL's own default: fsync and synchronous_commit are on. */
 const settings = { shared_buffers: '256MB', max_wal_size: '4GB', max_connections: '400' };
 
-export async function findPostgres(): Promise<Postgres> {
+/** `more` are settings beside ours, for a server that is started here. */
+export async function findPostgres(more: Readonly<Record<string, string>> = {}): Promise<Postgres> {
   const url = process.env['SETTLE_BENCH_POSTGRES'];
   if (url !== undefined && url !== '') {
     return {
@@ -29,10 +30,10 @@ export async function findPostgres(): Promise<Postgres> {
   const folder = programs();
   const { stdout } = await run(join(folder, 'postgres'), ['--version']);
   const user = process.getuid?.() === 0 ? await userPostgres() : {};
-  const changed = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  const changed = Object.entries({ ...settings, ...more }).map(([name, value]) => `${name}=${value}`);
   return {
     about: `${stdout.trim()}, a new cluster, fsync on, ${changed.join(', ')}`,
-    start: () => start(folder, user),
+    start: () => start(folder, user, { ...settings, ...more }),
   };
 }
 
@@ -69,7 +70,11 @@ async function idOfPostgres(what: '-u' | '-g'): Promise<number> {
   return Number(stdout);
 }
 
-async function start(programs: string, user: User): Promise<{ readonly url: string; stop(): Promise<void> }> {
+async function start(
+  programs: string,
+  user: User,
+  changed: Readonly<Record<string, string>>,
+): Promise<{ readonly url: string; stop(): Promise<void> }> {
   const folder = mkdtempSync(join(tmpdir(), 'settle-bench-postgres-'));
   if (user.uid !== undefined && user.gid !== undefined) chownSync(folder, user.uid, user.gid);
   const data = join(folder, 'data');
@@ -77,7 +82,7 @@ async function start(programs: string, user: User): Promise<{ readonly url: stri
   await run(join(programs, 'initdb'), initial, { cwd: folder, ...user });
 
   const [port = 0] = await freePorts(1);
-  const all = { listen_addresses: '127.0.0.1', port, unix_socket_directories: '', fsync: 'on', ...settings };
+  const all = { listen_addresses: '127.0.0.1', port, unix_socket_directories: '', fsync: 'on', ...changed };
   const running = await startProgram({
     file: join(programs, 'postgres'),
     args: ['-D', data, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
