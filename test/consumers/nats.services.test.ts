@@ -240,6 +240,8 @@ describe('a consumer of NATS JetStream', () => {
     await server.restart();
     await put('after');
     (await script.begun('after')).end(handled);
+    // Its acknowledgement met nobody.
+    (await script.begun('meanwhile')).end(handled);
     await running.stop();
     await own.close();
     await server.stop();

@@ -6,7 +6,8 @@ export interface JetStreamConsuming {
 
 export interface NatsPullConsumer {
   info(): Promise<NatsConsumerInfo>;
-  consume(options: { max_messages: number }): Promise<NatsMessages>;
+  /** Times in milliseconds. */
+  consume(options: { max_messages: number; expires: number; idle_heartbeat: number }): Promise<NatsMessages>;
 }
 
 export interface NatsConsumerInfo {

@@ -45,6 +45,9 @@ const workingShare = 1 / 3;
 /** Beyond `ack_wait`, for messages of a consumer that died. */
 const recoveryGraceMs = 1_000;
 
+/** A server that is gone, or has forgotten who asked, is noticed after two heartbeats without a message. */
+const pulls = { expires: 10_000, idle_heartbeat: 1_000 };
+
 /**
  * Consumes a stream: acknowledges a message once its transaction has committed (or its dead letter is kept), and handles those
  * of one key one after the other, in the order of the stream. While a message is here, waiting or at work, the server is told so,
@@ -97,7 +100,7 @@ class NatsSession implements Session {
     const consumer = await options.jetstream.consumers.get(options.stream, options.durable);
     const info = await consumer.info();
     const pendingMax = checked(info, options);
-    const messages = await consumer.consume({ max_messages: pendingMax });
+    const messages = await consumer.consume({ max_messages: pendingMax, ...pulls });
     return new NatsSession(options, info, { messages, pendingMax });
   }
 
