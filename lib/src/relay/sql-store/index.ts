@@ -33,7 +33,8 @@ const wordsOf: Readonly<Record<Dialect['name'], Words>> = {
  * pool for each call, and gives it back with the answer. A relay that shares its pool with requests waits for them, also with
  * its heartbeats: give it a pool of three connections where requests may take all there are for longer than its lease.
  *
- * Every call rejects with a SettleError: `tables_missing`, `store_newer` (of `heartbeat`), `database_access_denied`,
+ * Every call rejects with a SettleError: `tables_missing`, `store_newer` (of those that relays begin with, and operators call:
+ * `heartbeat`, `dead` and `stats`), `database_access_denied`,
  * `unavailable` with the driver's error as its cause, or `config_invalid` for a driver that runs no statements with values.
  *
  * ```ts
@@ -43,6 +44,11 @@ const wordsOf: Readonly<Record<Dialect['name'], Words>> = {
 export function sqlRelayStore(driver: Driver<unknown>): RelayStore {
   const words = wordsOf[driver.dialect.name];
   const own = ownStatements(driver, { label: 'outbox', migrateWith: outboxSchema.migrateWith });
+  const dead = deadLettersOf(own, words);
+  const checked = async <T>(work: () => Promise<T>): Promise<T> => {
+    await checkVersion(own);
+    return await work();
+  };
   return {
     async heartbeat(relay, ttlMs) {
       await checkVersion(own);
@@ -66,7 +72,11 @@ export function sqlRelayStore(driver: Driver<unknown>): RelayStore {
       const { sql, values } = words.pruneDedup(dedupOlderThanMs, limit);
       return (await own.query(sql, values)).affected;
     },
-    dead: deadLettersOf(own, words),
-    stats: () => readStats(own, words),
+    dead: {
+      list: (query, page) => checked(() => dead.list(query, page)),
+      replay: (query, limit) => checked(() => dead.replay(query, limit)),
+      purge: (query, limit) => checked(() => dead.purge(query, limit)),
+    },
+    stats: () => checked(() => readStats(own, words)),
   };
 }

@@ -26,6 +26,9 @@ function fill(lanes: number): string {
     select n % ${lanes}, n::text, 'kafka', 'orders', 't', repeat('x', 200), 1 from generate_series(1, ${rows}) n`;
 }
 
+/** How many rows there are on a page is all the planner remembers of their number. */
+const exaggerate = `update pg_class set reltuples = reltuples * 1000 where relname = 'settle_outbox'`;
+
 /** Of a statement that runs, and is undone. */
 async function postgresPlan(pool: Pool, { sql, values }: Statement): Promise<string> {
   const client = await pool.connect();
@@ -68,6 +71,7 @@ describe('PostgreSQL', () => {
 
   const states: Readonly<Record<string, readonly string[]>> = {
     'was never analyzed': [fill(1)],
+    'is taken for a thousand times larger': [fill(1), 'analyze settle_outbox', exaggerate],
     'was analyzed': [fill(1), 'analyze settle_outbox'],
     'was analyzed while it was empty': ['analyze settle_outbox', fill(1)],
     'had one lane when it was analyzed, and has 64': [
@@ -95,7 +99,7 @@ describe('PostgreSQL', () => {
       async (_, of) => {
         const plan = await postgresPlan(pool, postgresWords.read(of));
         expect(plan).toContain('Index Scan using settle_outbox_pkey');
-        expect(plan).not.toMatch(/Sort|Seq Scan on settle_outbox|Bitmap/);
+        expect(plan).not.toMatch(/Sort|Seq Scan on settle_outbox|Bitmap|JIT/);
       },
     );
 

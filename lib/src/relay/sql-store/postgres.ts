@@ -36,7 +36,12 @@ export const postgresWords: Words = {
     `update settle_outbox o set ${set} from ${given(columns)} where o.lane = given.lane and o.seq = given.seq`,
   read: (requests) => ({
     sql: readLanes,
-    values: [list(requests, 'lane'), list(requests, 'after'), list(requests, 'limit')],
+    values: [
+      list(requests, 'lane'),
+      list(requests, 'after'),
+      list(requests, 'limit'),
+      requests.reduce((sum, { limit }) => sum + limit, 0),
+    ],
   }),
   deleteDone,
   // An array, so that the rows are chosen once; those in use are left for the next time.
@@ -53,13 +58,16 @@ export const postgresWords: Words = {
 /**
  * The limit is that of each lane, and so unknown when it is planned: with a constant one, the planner sorts all of a lane whenever
  * it takes it for not much longer than that (140 ms for 500 of 300,000 rows that were never analyzed, against 0.2).
+ *
+ * The outer limit takes nothing away. Without it, reads of a large backlog look so dear that they are compiled (JIT) each time:
+ * 4 to 75 ms for 640 rows of 64 lanes, against 0.9.
  */
 const readLanes = `
   select o.* from unnest($1::int[], $2::bigint[], $3::int[]) as asked(wanted, floor, at_most)
   cross join lateral (
     select ${messageColumns({ exactly })} from settle_outbox
     where lane = asked.wanted and seq > asked.floor order by settle_outbox.seq limit asked.at_most
-  ) o`;
+  ) o limit $4::bigint`;
 
 /**
  * Milliseconds for 100 messages of one lane, and for 500, of a backlog of 300,000 (PostgreSQL 15, synchronous_commit off,
