@@ -2,12 +2,15 @@
 import { messageOf } from '../../util/errors.ts';
 import { ConfirmingChannel } from './rabbitmq-channel.ts';
 import type { RabbitConnection } from './rabbitmq-client.ts';
+import { untilAbort } from './until-abort.ts';
 
 /** A connection, in whose place no other is opened, or how to open one, as often as it takes. */
 export type RabbitSource = RabbitConnection | (() => Promise<RabbitConnection>);
 
 /** The broker allows so many channels on a connection by default: 2,047. */
 const channelsMax = 256;
+
+const closeMsMax = 2_000;
 
 export class PublishingConnection {
   readonly #source: RabbitSource;
@@ -27,27 +30,29 @@ export class PublishingConnection {
 
   /** The channel of an exchange. Rejects when the broker cannot be reached, or does not let us in. */
   async channel(exchange: string): Promise<ConfirmingChannel> {
-    let opening = this.#channels.get(exchange);
-    if (opening !== undefined && (await opening).end !== undefined) opening = undefined;
-    opening ??= this.#openChannel(exchange);
+    const known = this.#channels.get(exchange);
+    const hasEnded = known !== undefined && (await known).end !== undefined;
+    // Somebody else may have opened another one meanwhile.
+    if (hasEnded && this.#channels.get(exchange) === known) this.#channels.delete(exchange);
+    const opening = this.#channels.get(exchange) ?? this.#openChannel(exchange);
     this.#channels.delete(exchange);
     this.#channels.set(exchange, opening);
     await this.#makeRoom();
     return opening;
   }
 
-  /** Closes the channels, and the connection if it was opened here. Never rejects. */
+  /** Closes the connection if it was opened here, else the channels on it. Never rejects. */
   async close(): Promise<void> {
     const connection = this.#connection;
     const channels = [...this.#channels.values()];
     this.#connection = undefined;
     this.#channels.clear();
-    try {
-      for (const channel of channels) await (await channel).close();
-      if (typeof this.#source === 'function') await (await connection)?.close();
-    } catch {
-      // It has ended already, or never stood.
-    }
+    const closing =
+      typeof this.#source === 'function'
+        ? [(async () => (await connection)?.close())()]
+        : channels.map(async (channel) => (await channel).close());
+    // What has ended already rejects, and a connection that hangs does not answer to its closing either.
+    await untilAbort(Promise.allSettled(closing), AbortSignal.timeout(closeMsMax), undefined);
   }
 
   #openChannel(exchange: string): Promise<ConfirmingChannel> {

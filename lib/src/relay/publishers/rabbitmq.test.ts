@@ -102,6 +102,16 @@ describe('publishing to RabbitMQ, scripted', () => {
     expect(connections).toHaveLength(2);
   });
 
+  it('opens one channel for calls that find the last one ended at the same time', async () => {
+    const { connections, publisher } = broker(confirmAll);
+    const publish = async () => (await publisher.publish([message({})], AbortSignal.timeout(1_000)))[0];
+    await publish();
+    connections[0]?.channels[0]?.end(new Error('closed'));
+    const results = await Promise.all([publish(), publish(), publish()]);
+    expect(results.map((result) => result?.kind)).toEqual(['published', 'published', 'published']);
+    expect(connections.map(({ channels }) => channels.length)).toEqual([2]);
+  });
+
   it('harms no neighbour of a message whose routing key is forbidden', async () => {
     const { publisher } = broker((channel) => {
       if (!channel.sent.some(({ routingKey }) => routingKey === 'secret')) return confirmAll(channel);
