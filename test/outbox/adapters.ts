@@ -67,7 +67,7 @@ export const postgresAdapters: Readonly<Record<string, OpenAdapter>> = {
   },
   async 'Prisma over pg'(connectionString, max) {
     const pool = new Pool({ connectionString, max });
-    const prisma = prismaClient(prismaAdapter(new PrismaPg(pool)));
+    const prisma = prismaClient(prismaAdapter(new PrismaPg(pool)), 'postgresql');
     const close = () => prisma.$disconnect().then(() => pool.end());
     return { driver: prismaDriver(prisma, pgDriver(pool)), close };
   },

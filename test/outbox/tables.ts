@@ -2,20 +2,24 @@
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import { Client } from 'pg';
 import { afterAll, beforeAll } from 'vitest';
+import type { Driver } from '../../lib/src/local/driver.ts';
 import { mariadbDatabase } from '../services/mariadb.ts';
 import { postgresDatabase } from '../services/postgres.ts';
 
 export interface OutboxTables {
-  readonly kind: 'postgres' | 'mysql';
-  /** Known from `beforeAll` on. */
-  readonly url: string;
   /** Rows of a select; numbers as text. */
   rows(sql: string): Promise<readonly Readonly<Record<string, unknown>>[]>;
   run(sql: string): Promise<void>;
 }
 
+export interface ServerTables extends OutboxTables {
+  readonly kind: 'postgres' | 'mysql';
+  /** Known from `beforeAll` on. */
+  readonly url: string;
+}
+
 /** Registers the hooks; call it at the top of a file. */
-export function postgresTables(): OutboxTables {
+export function postgresTables(): ServerTables {
   const database = postgresDatabase();
   let client: Client | undefined;
   beforeAll(async () => {
@@ -35,7 +39,7 @@ export function postgresTables(): OutboxTables {
 }
 
 /** Registers the hooks; call it at the top of a file. */
-export function mysqlTables(): OutboxTables {
+export function mysqlTables(): ServerTables {
   const database = mariadbDatabase();
   let client: Connection | undefined;
   beforeAll(async () => {
@@ -51,6 +55,20 @@ export function mysqlTables(): OutboxTables {
     rows: async (sql) => (await connected().query<RowDataPacket[]>(sql))[0],
     run: async (sql) => void (await connected().query(sql)),
   };
+}
+
+/** Through the driver that is tested: two copies of SQLite in one process do not see each other's locks. */
+export function tablesOver(driver: Driver<unknown>): OutboxTables {
+  const rows: OutboxTables['rows'] = async (sql) => {
+    const connection = await driver.acquire({ readOnly: false });
+    try {
+      const result = await connection.query?.(sql, []);
+      return (result?.rows ?? []) as readonly Readonly<Record<string, unknown>>[];
+    } finally {
+      await connection.release('reuse');
+    }
+  };
+  return { rows, run: async (sql) => void (await rows(sql)) };
 }
 
 function fail(): never {

@@ -12,7 +12,7 @@ import {
 import type { OpenDriver } from '../local/subject.ts';
 import { outcomeOf, turn } from '../local/world.ts';
 import { mysqlAdapters, postgresAdapters, type OpenAdapter } from './adapters.ts';
-import { mysqlTables, postgresTables, type OutboxTables } from './tables.ts';
+import { mysqlTables, postgresTables, type ServerTables } from './tables.ts';
 
 const messages = defineMessages({ note: message<unknown>({ destination: 'test:notes' }) });
 const writers = 64;
@@ -32,7 +32,7 @@ sendersMeet('mariadb', mysqlTables(), mysqlAdapters);
 
 function sendersMeet(
   name: string,
-  tables: OutboxTables,
+  tables: ServerTables,
   adapters: Readonly<Record<string, OpenAdapter>>,
 ): void {
   describe(`senders with ${name} on ${tables.kind}`, () => {
@@ -257,13 +257,13 @@ function sendersMeet(
   });
 }
 
-async function notesOf(tables: OutboxTables): Promise<unknown[]> {
+async function notesOf(tables: ServerTables): Promise<unknown[]> {
   const rows = await tables.rows('select payload from settle_outbox order by seq');
   return rows.map(({ payload }) => JSON.parse(String(payload)) as unknown);
 }
 
 /** Resolves once somebody waits for a lock. */
-async function somebodyWaits(tables: OutboxTables): Promise<void> {
+async function somebodyWaits(tables: ServerTables): Promise<void> {
   for (let looks = 0; looks < 2_000; looks++) {
     if ((await tables.rows(waiting[tables.kind])).length > 0) return;
     await turn();

@@ -136,7 +136,9 @@ export const sqliteDialect: Dialect = {
   // ON CONFLICT ROLLBACK, a full disk and others roll back; after an error of the text alone, it was a COMMIT in it.
   commitsBefore: (error) => isSqlite(error, 'SQLITE_ERROR', 1),
   deniesAccess: () => false,
-  missesTable: (error) => causesOf(error).some(({ message }) => /^no such table/.test(String(message))),
+  // Knex puts the statement before it.
+  missesTable: (error) =>
+    causesOf(error).some(({ message }) => /(?:^| - )no such table: \S+$/.test(String(message))),
 };
 
 /** better-sqlite3 has a name for the extended code, node:sqlite its number, whose last byte is the code. */
