@@ -35,7 +35,7 @@ async function postgresPlan(pool: Pool, { sql, values }: Statement): Promise<str
   try {
     await client.query('begin');
     const { rows: lines } = await client.query<{ 'QUERY PLAN': string }>(
-      `explain (analyze, timing off, costs off) ${sql}`,
+      `explain (analyze, timing off) ${sql}`,
       [...values],
     );
     return lines.map((line) => line['QUERY PLAN']).join('\n');
