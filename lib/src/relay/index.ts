@@ -1,4 +1,5 @@
 /** `settle/relay`: takes messages out of the outbox and to their brokers. Publishers are in `settle/relay/<broker>`. */
+export { laneCount } from '../outbox/message.ts';
 export { relaySystemClock, type RelayClock } from './clock.ts';
 export type { RelayEvent, RelayWarning } from './events.ts';
 export { memoryOutbox, type MemoryOutbox, type NewMessage } from './memory-store.ts';

@@ -46,7 +46,15 @@ export const tables: Facts = {
       assert(makeNewer !== undefined, 'a store that does not lack tables has makeNewer');
       await world.store.heartbeat('a', ttlMs);
       await makeNewer();
-      await refuses('store_newer', world.store.heartbeat('a', ttlMs));
+      const { store } = world;
+      const calls = {
+        heartbeat: () => store.heartbeat('a', ttlMs),
+        'dead.list': () => store.dead.list({}, { limit: 1 }),
+        'dead.replay': () => store.dead.replay({}),
+        'dead.purge': () => store.dead.purge({}),
+        stats: () => store.stats(),
+      };
+      for (const [name, call] of Object.entries(calls)) await refuses('store_newer', call(), name);
     },
   },
   'every call says that the tables are missing': {
