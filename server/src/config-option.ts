@@ -51,13 +51,15 @@ export function choiceOption<T extends string>(options: {
   readonly doc: string;
 }): Option<T> {
   const { choices, ...rest } = options;
+  // One that is empty stands for none, and is not written.
+  const named = choices.filter((choice) => choice !== '');
   const parse = (input: unknown): Parsed<T> => {
     const value = choices.find((choice) => choice === input);
     return value === undefined
-      ? { kind: 'wrong', must: `one of ${choices.join(', ')}` }
+      ? { kind: 'wrong', must: `one of ${named.join(', ')}` }
       : { kind: 'value', value };
   };
-  return { kind: 'choice', secret: false, hint: choices.join('|'), parse, ...rest };
+  return { kind: 'choice', secret: false, hint: named.join('|'), parse, ...rest };
 }
 
 function parseText(input: unknown): Parsed<string> {

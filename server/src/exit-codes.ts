@@ -9,7 +9,7 @@ export const exitCodes = {
   config: 2,
   /** The address cannot be listened on. */
   listen: 3,
-  /** The store is locked, damaged, or of a newer version. */
+  /** The store, or the database of an outbox, cannot be used: locked, damaged, newer, without tables, out of reach. */
   store: 4,
   /** A defect of ours: an exception nobody expected. */
   unexpected: 70,
@@ -23,11 +23,14 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (!isSettleError(error)) return exitCodes.unexpected;
   const codes: Partial<Record<ErrorCode, ExitCode>> = {
     config_invalid: exitCodes.config,
+    invalid_request: exitCodes.config,
     store_locked: exitCodes.store,
     store_corrupt: exitCodes.store,
     store_newer: exitCodes.store,
     cluster_mismatch: exitCodes.store,
     unavailable: exitCodes.store,
+    tables_missing: exitCodes.store,
+    database_access_denied: exitCodes.store,
   };
   return codes[error.code] ?? exitCodes.unexpected;
 }

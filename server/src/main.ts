@@ -30,6 +30,12 @@ const commands: Readonly<Record<string, Command>> = {
     help: async () => describeOptions((await import('./commands/dev-options.ts')).shownDevOptions, false),
     run: async (argv) => (await import('./commands/dev.ts')).devCommand(argv),
   },
+  outbox: {
+    does: 'List, replay and purge dead letters of an outbox, count what waits there, create its tables',
+    help: async () =>
+      (await import('./commands/outbox-options.ts')).describeOutbox((table) => describeOptions(table, false)),
+    run: async (argv) => (await import('./commands/outbox.ts')).outboxCommand(argv, print),
+  },
   config: {
     does: 'Print the configuration that `settle serve` would run with, and where each value comes from',
     help: serverHelp,
