@@ -4,7 +4,7 @@ import { inboxContract } from './contract.ts';
 
 /** Libraries on top of these begin their transactions by them. */
 const drivers = ['mysql2', 'mariadb'];
-const isolations = ['read-committed', 'repeatable-read', 'serializable'] as const;
+const isolations = ['read-uncommitted', 'read-committed', 'repeatable-read', 'serializable'] as const;
 
 const database = mariadbDatabase();
 

@@ -1,3 +1,4 @@
+import type { Isolation } from '../../lib/src/local/dialect.ts';
 import type { Connection, Driver } from '../../lib/src/local/driver.ts';
 import type { SqlResult, SqlValue } from '../../lib/src/util/sql.ts';
 
@@ -7,7 +8,7 @@ export interface InboxSubject {
   /** A driver over a pool of that many connections to the database of the file. */
   open(connectionsMax: number): Promise<OpenSubject>;
   /** The isolation levels that are different from each other there. */
-  readonly isolations: readonly ('read-committed' | 'repeatable-read' | 'serializable')[];
+  readonly isolations: readonly Isolation[];
   /** Whether several transactions that write can be open at once. */
   readonly writesSideBySide: boolean;
 }

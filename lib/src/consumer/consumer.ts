@@ -423,8 +423,10 @@ class ConsumerCore<Context, M extends Messages> {
     return Math.ceil(this.#random() * Math.min(this.#maxMs, this.#baseMs * 2 ** (failures - 1)));
   }
 
+  /** Keeps the process alive: somebody waits for the message, and nothing else may be under way. */
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted || ms <= 0) return;
+    const alive = setInterval(() => {}, timerMsMax);
     await new Promise<void>((resolve) => {
       const forgetTimer = this.#clock.schedule(Math.min(ms, timerMsMax), () => {
         forgetSignal();
@@ -435,6 +437,7 @@ class ConsumerCore<Context, M extends Messages> {
         resolve();
       });
     });
+    clearInterval(alive);
   }
 }
 

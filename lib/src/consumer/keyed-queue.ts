@@ -6,7 +6,7 @@
  * - Q3 What has not begun can be taken back, by `withdraw` and by `drain`: nothing is lost between two lists.
  * - Q4 `run` that rejects is a defect: nothing begins any more, and `room` and `drain` reject with what it was.
  */
-import { systemClock, type Clock } from '../local/clock.ts';
+import { systemClock, timerMsMax, type Clock } from '../local/clock.ts';
 import { SettleError } from '../util/errors.ts';
 
 export interface KeyedQueueOptions<Item> {
@@ -213,8 +213,9 @@ export class KeyedQueue<Item> {
     while (!isSo()) await new Promise<void>((resolve) => this.#listeners.push(resolve));
   }
 
-  /** Whether nobody is at work, now or within that time. */
+  /** Whether nobody is at work, now or within that time. Keeps the process alive meanwhile. */
   async #idleWithin(ms: number): Promise<boolean> {
+    const alive = setInterval(() => {}, timerMsMax);
     let isLate = false;
     const forget = this.#clock.schedule(ms, () => {
       isLate = true;
@@ -222,6 +223,7 @@ export class KeyedQueue<Item> {
     });
     await this.#until(() => isLate || this.#running.size === 0);
     forget();
+    clearInterval(alive);
     return this.#running.size === 0;
   }
 }

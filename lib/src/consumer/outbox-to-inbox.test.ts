@@ -106,3 +106,38 @@ test.each([1, 2, 3, 4])(
     }
   },
 );
+
+test('replay of a dead letter with the same id: the inbox skips what was delivered after all', async () => {
+  const db = new DatabaseSync(':memory:');
+  const driver = nodeSqliteDriver(db);
+  await migrateOutbox(driver);
+  await migrateInbox(driver);
+  const tx = createTransactions(driver);
+  const outbox = createOutbox(tx, messages);
+  const handled: boolean[] = [];
+  const { handle } = createConsumer({
+    name: 'to',
+    inbox: createInbox(tx),
+    messages,
+    handlers: { moved: () => {} },
+    onEvent: (event) => event.kind === 'handled' && handled.push(event.duplicate),
+  });
+  let isWrong = true;
+  const { signal } = new AbortController();
+  const bus: Publisher = {
+    name: 'bus',
+    order: 'each-alone',
+    async publish(batch) {
+      for (const outgoing of batch) await handle({ ...outgoing, source: 'moves', ref: outgoing.id }, signal);
+      return batch.map(() => (isWrong ? { kind: 'poison', reason: 'it says' } : { kind: 'published' }));
+    },
+  };
+  const relay = () => createRelay({ store: sqlRelayStore(driver), publishers: [bus] });
+  await tx.run(() => outbox.send('moved', { account: 'a', n: 1 }));
+  expect(await relay().runOnce()).toMatchObject({ dead: 1 });
+  isWrong = false;
+  expect(await relay().dead.replay({})).toBe(1);
+  expect(await relay().runOnce()).toMatchObject({ published: 1 });
+  expect(handled).toEqual([false, true]);
+  db.close();
+});
