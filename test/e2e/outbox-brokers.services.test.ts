@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { testKafka } from '../test/services/kafka.ts';
-import { testNats } from '../test/services/nats.ts';
+import { testKafka } from '../services/kafka.ts';
+import { testNats } from '../services/nats.ts';
 
 const kafka = testKafka();
 const nats = testNats();
@@ -35,7 +35,7 @@ test('outbox-nats counts the points of orders that were committed', async () => 
 
 async function run(example: string, env: Readonly<Record<string, string>>): Promise<string> {
   const cwd = mkdtempSync(join(tmpdir(), 'settle-examples-'));
-  const main = fileURLToPath(new URL(`${example}/main.ts`, import.meta.url));
+  const main = fileURLToPath(new URL(`../../examples/${example}/main.ts`, import.meta.url));
   const child = spawn(process.execPath, [...process.execArgv, main], {
     cwd,
     env: { ...process.env, ...env },
