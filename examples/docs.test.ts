@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const pages = ['start.md', ...readdirSync(join(root, 'docs/coding')).map((name) => `coding/${name}`)];
+const coding = readdirSync(join(root, 'docs/coding')).map((name) => `coding/${name}`);
+const pages = ['start.md', ...coding, 'operating/outbox.md'];
 
 function blocksOf(page: string): readonly string[] {
   const text = readFileSync(join(root, 'docs', page), 'utf8');
