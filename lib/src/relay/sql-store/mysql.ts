@@ -58,13 +58,29 @@ function readLane({ lane, after, limit }: ReadRequest): string {
 function deleteDone(settlements: readonly Settlement[]): DeleteDone {
   // Y3
   const inOrder = settlements.toSorted((a, b) => a.lane - b.lane);
-  const done = inOrder.flatMap(({ lane, token, done }) =>
-    done.map((seq) => ({ lane, seq: String(seq), token: String(token) })),
+  const lanes = inOrder.map(
+    ({ lane, token, done }) => `{"lane":${lane},"token":${token},"seqs":[${done.join(',')}]}`,
   );
-  return { sql: deleteDoneSql, values: [JSON.stringify(done)], answer: 'counts' };
+  return { sql: deleteDoneSql, values: [`[${lanes.join(',')}]`], answer: 'counts' };
 }
 
+/**
+ * Milliseconds for 100 messages, and for 500, of a backlog of 100,000 (MariaDB 10.11, innodb_flush_log_at_trx_commit 2, the
+ * fastest tenth of interleaved runs on a busy machine of 2 cores; compare them with each other only):
+ *
+ * | the delete | 100 | 500 |
+ * | --- | --- | --- |
+ * | this one | 0.80 | 3.0 |
+ * | an object for each message instead of each lane | 1.00 | 4.9 |
+ * | `seq in (…)` in the text | 0.69 | 2.1 |
+ *
+ * The last is not taken: MariaDB rewrites lists from 1,000 on, MySQL gives up on long ones (range_optimizer_max_mem_size), and
+ * either then may read, and lock, the whole lane.
+ */
 const deleteDoneSql = `
-  delete o from ${given({ ...place, token: 'whole' })}
+  delete o from json_table(?, '$[*]' columns (
+    lane bigint path '$.lane', token bigint path '$.token',
+    nested path '$.seqs[*]' columns (seq bigint path '$')
+  )) as given
   straight_join settle_outbox_lanes l force index (primary) on l.lane = given.lane and l.token = given.token
   straight_join settle_outbox o force index (primary) on o.lane = given.lane and o.seq = given.seq`;
