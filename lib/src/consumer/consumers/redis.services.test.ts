@@ -5,6 +5,7 @@ import { Desk, firstOutOfOrder, handled } from '../../../../test/consumer/desk.t
 import { redisDatabase, redisServer } from '../../../../test/services/redis.ts';
 import type { OutgoingMessage } from '../../relay/publisher.ts';
 import { redisPublisher } from '../../relay/publishers/redis.ts';
+import { redisCommands } from '../../util/redis-commands.ts';
 import type { HandleMessage, RunningConsumer } from '../incoming.ts';
 import { consumeRedis, type RedisConsumerOptions, type RedisReader } from './redis.ts';
 
@@ -171,6 +172,34 @@ describe.each(Object.entries(kinds))('consuming a stream over %s', (_name, open)
     }
     await again.stop();
     expect(second.seen.map(({ id }) => id)).toEqual(['a1', 'a2', 'a3', 'a4']);
+  });
+
+  it('reads again what a connection was given before it was lost, and only then anything new', async () => {
+    await put('a1');
+    const commands = redisCommands(clients.reader);
+    const lost: (() => void)[] = [];
+    let isLost = false;
+    const reader: RedisReader = {
+      status: 'ready',
+      async call(name, ...args) {
+        const reply = await commands.send(name, ...args);
+        if (isLost || args.at(-1) !== '>') return reply;
+        isLost = true;
+        await put('a2');
+        for (const tell of lost) tell();
+        // The client has asked again by itself, at a moment when there was nothing.
+        return null;
+      },
+      on: (_event, listener) => lost.push(listener),
+    };
+    const desk = new Desk();
+    const running = consume(desk.handle, { reader });
+    expect(await desk.begun(1)).toEqual(['a1']);
+    desk.answer(0);
+    expect(await desk.begun(2)).toEqual(['a1', 'a2']);
+    desk.answer(1);
+    await running.stop();
+    expect(await pending()).toBe(0);
   });
 
   it('leaves what it gives back to the others at once', async () => {
