@@ -37,23 +37,24 @@ export interface TestHandle {
 export interface TestClient extends TestHandle {
   $on(event: 'query', listener: (event: { readonly query: string }) => void): void;
   $disconnect(): Promise<void>;
+  $extends(extension: object): TestClient;
 }
 
 const string = { kind: 'scalar', type: 'String' };
 const relation = { kind: 'object', relationName: 'NoteToReply' };
 
-/** Prisma compiles queries with it. Its files have no types. */
-const compiler = '@prisma/client/runtime/query_compiler_fast_bg.postgresql';
 const require = createRequire(import.meta.url);
 
-const config: unknown = {
+export type PrismaProvider = 'postgresql' | 'mysql' | 'sqlite';
+
+const configFor = (provider: PrismaProvider): unknown => ({
   previewFeatures: [],
   clientVersion: '7.10.0',
   engineVersion: '0edf323efd1d98336f3f0a68684b56f689b900d3',
-  activeProvider: 'postgresql',
+  activeProvider: provider,
   inlineSchema: `
     datasource db {
-      provider = "postgresql"
+      provider = "${provider}"
     }
     model Note {
       value   String  @id
@@ -89,19 +90,28 @@ const config: unknown = {
   },
   parameterizationSchema: { strings: [], graph: 'AAAA' },
   compilerWasm: {
-    getRuntime: () => Promise.resolve(require(`${compiler}.js`)),
-    getQueryCompilerWasmModule: () => Promise.resolve((compiled ??= compile())),
+    getRuntime: () => Promise.resolve(require(`${compilerOf(provider)}.js`)),
+    getQueryCompilerWasmModule: () => Promise.resolve(compiled(provider)),
     importName: './query_compiler_fast_bg.js',
   },
-};
+});
+
+/** Prisma compiles queries with it. Its files have no types. */
+function compilerOf(provider: PrismaProvider): string {
+  return `@prisma/client/runtime/query_compiler_fast_bg.${provider}`;
+}
+
+const compilers = new Map<PrismaProvider, object>();
 
 /** Once for all clients: it takes longer than a test. */
-let compiled: object | undefined;
-
-function compile(): object {
-  const { wasm } = require(`${compiler}.wasm-base64.js`) as { readonly wasm: string };
+function compiled(provider: PrismaProvider): object {
+  const known = compilers.get(provider);
+  if (known !== undefined) return known;
+  const { wasm } = require(`${compilerOf(provider)}.wasm-base64.js`) as { readonly wasm: string };
   const { WebAssembly } = globalThis as unknown as Wasm;
-  return new WebAssembly.Module(Buffer.from(wasm, 'base64'));
+  const made = new WebAssembly.Module(Buffer.from(wasm, 'base64'));
+  compilers.set(provider, made);
+  return made;
 }
 
 interface Wasm {
@@ -111,8 +121,7 @@ interface Wasm {
 type Config = Parameters<typeof getPrismaClient>[0];
 type Make = new (options: object) => TestClient;
 
-const Client = getPrismaClient(config as Config) as unknown as Make;
-
-export function prismaClient(adapter: object): TestClient {
+export function prismaClient(adapter: object, provider: PrismaProvider): TestClient {
+  const Client = getPrismaClient(configFor(provider) as Config) as unknown as Make;
   return new Client({ adapter, log: [{ level: 'query', emit: 'event' }] });
 }

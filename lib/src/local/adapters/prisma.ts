@@ -1,8 +1,11 @@
 /** `settle/local/prisma`: local transactions whose handle is the transaction client of Prisma 7. */
+import { AsyncResource } from 'node:async_hooks';
 import { SettleError } from '../../util/errors.ts';
-import { derivedDriver, type Driver, type Holding } from '../driver.ts';
+import type { Driver, Holding } from '../driver.ts';
 import { nestedOptionConflict } from './nested-options.ts';
-import { explained, isPrismaAdapter, opening, type PrismaConnection } from './prisma-adapter.ts';
+import { promisingDriver, refuseLater } from './orm.ts';
+import { explained, opening, wrappingOf } from './prisma-adapter.ts';
+import { connectionAlone, connectionWithin, type PrismaConnection } from './prisma-connection.ts';
 
 export { prismaAdapter, type PrismaAdapterFactory } from './prisma-adapter.ts';
 
@@ -20,8 +23,8 @@ export type PrismaHandle<Client extends PrismaInstance> = Client['$transaction']
   : never;
 
 /**
- * Transactions of a Prisma client on PostgreSQL. Prisma shows nobody its connections, so its adapter is wrapped, and `base`
- * is the driver for the pool that it was made with:
+ * Transactions of a Prisma client. Prisma shows nobody its connections, so its adapter is wrapped, and `base` is the driver
+ * for the pool that it was made with: `pgDriver` for `PrismaPg`, `mariadbDriver` for `PrismaMariaDb`.
  *
  * ```ts
  * const pool = new Pool({ connectionString });
@@ -29,6 +32,11 @@ export type PrismaHandle<Client extends PrismaInstance> = Client['$transaction']
  * const tx = createTransactions(prismaDriver(prisma, pgDriver(pool)));
  * await tx.run(() => tx.db.order.create({ data: { id: 7 } }));
  * ```
+ *
+ * On SQLite it is `prismaAdapter(new PrismaBetterSqlite3({ url }))`, and `betterSqliteDriver` of a database of the same file:
+ * that one is used from now on, also outside of transactions and by `prisma` itself. There a statement is refused while a
+ * transaction is open (`scope_busy`), and so is always what Prisma makes a transaction of (`statement_refused`): its
+ * `$transaction`, and calls that take several statements, such as nested writes.
  *
  * The handle has the models, extensions and raw queries of the client; like Prisma's own, its calls do nothing before they
  * are awaited, also methods that an extension adds. Its `$transaction` is a nested scope with a savepoint, and takes no
@@ -38,38 +46,75 @@ export type PrismaHandle<Client extends PrismaInstance> = Client['$transaction']
  * What goes around it: `prisma` itself. Use `tx.db` or `t.client`.
  *
  * Throws `config_invalid` for what is no Prisma client, for one whose adapter is not wrapped, and for a `base` of another
- * database.
+ * driver than the adapter's.
  */
 export function prismaDriver<Client extends PrismaInstance>(
   prisma: Client,
   base: Driver<object>,
 ): Driver<PrismaHandle<Client>> {
-  if (base.dialect.name !== 'postgres') throw invalid(`${base.name} is not for PostgreSQL`);
   if (!isClient(prisma)) throw invalid('it is no Prisma client');
-  if ('_engineConfig' in prisma && !isPrismaAdapter(adapterOf(prisma['_engineConfig']))) {
-    throw invalid('its adapter is not wrapped');
+  const adapter = wrappingOf(adapterOf('_engineConfig' in prisma ? prisma['_engineConfig'] : undefined));
+  if (adapter === undefined) throw invalid('its adapter is not wrapped');
+  if (adapterDrivers.get(adapter.provider) !== base.name) {
+    throw invalid(`its adapter is for ${adapter.provider}, and has no use for ${base.name}`);
   }
+  if (base.answers === 'at-once') adapter.alone = connectionAlone(base);
   const opened = new WeakMap<object, Opened>();
-  const derived = derivedDriver<object, never, PrismaHandle<Client>>(
-    base as Driver<object, never>,
-    (connection, nested) => {
-      if (nested === undefined) return prisma as unknown as PrismaHandle<Client>;
-      const open = new Opened(prisma, connection as PrismaConnection);
-      const handle = handleLike(prisma, open, nestedBy(nested));
+  const end: Holding<PrismaHandle<Client>>['end'] = (handle, how) =>
+    opened.get(Object(handle) as object)?.end(how);
+  return promisingDriver<PrismaHandle<Client>>(base, {
+    outside: (adapter.alone === undefined
+      ? prisma
+      : handleLike(prisma, alone(prisma), refuseAlone)) as PrismaHandle<Client>,
+    client(gate) {
+      const open = new Opened(prisma, connectionWithin(base, gate));
+      const handle = handleLike(
+        prisma,
+        open,
+        nestedBy((work) => gate.nested(work)),
+      );
       opened.set(handle, open);
       return handle as PrismaHandle<Client>;
     },
-  );
-  const end: Holding<PrismaHandle<Client>>['end'] = (handle, how) =>
-    opened.get(Object(handle) as object)?.end(how);
-  return Object.assign(derived, { holding: { end } });
+    holding: { end },
+  });
 }
 
+/** By the provider of Prisma's adapter, the driver of the library that it uses. */
+const adapterDrivers = new Map([
+  ['postgres', 'pg'],
+  ['mysql', 'mariadb'],
+  ['sqlite', 'better-sqlite3'],
+]);
+
+/** What does the calls of a handle. */
+interface Source {
+  /** Throws what Prisma does, or what of ours is behind it. */
+  call(call: Call): Promise<unknown>;
+}
+
+/** Of the handle that is used outside of transactions. */
+function alone(prisma: PrismaInstance): Source {
+  return {
+    async call(call) {
+      try {
+        return await call(prisma);
+      } catch (error) {
+        throw explained(error);
+      }
+    },
+  };
+}
+
+const refuseAlone = refuseLater('$transaction()', 'Use run()');
+
 /** Prisma's own transaction client for one scope: opened by the first call that is awaited, and held until the scope ends. */
-class Opened {
+class Opened implements Source {
   readonly #prisma: PrismaInstance;
   readonly #connection: PrismaConnection;
   readonly #ended = Promise.withResolvers<'completed' | 'failed'>();
+  /** Where those calls were made that are under way. */
+  readonly #calls = new Set<AsyncResource>();
   #opening: Promise<object> | undefined;
   #hasEnded = false;
 
@@ -78,15 +123,23 @@ class Opened {
     this.#connection = connection;
   }
 
-  client(): Promise<object> {
-    this.#opening ??= this.#open();
-    return this.#opening;
+  async call(call: Call): Promise<unknown> {
+    const made = new AsyncResource('SettlePrismaCall');
+    this.#calls.add(made);
+    try {
+      this.#opening ??= this.#open();
+      return await call(await this.#opening);
+    } catch (error) {
+      throw await this.#failure(error);
+    } finally {
+      this.#calls.delete(made);
+    }
   }
 
   /** What went wrong with a call. Prisma's transaction closes with the scope: why that did, the scope says itself. */
-  async failure(error: unknown): Promise<unknown> {
+  async #failure(error: unknown): Promise<unknown> {
     // `scope_ended`: no statement gets through any more.
-    if (this.#hasEnded && isClosed(error)) await this.#connection.query('select 1');
+    if (this.#hasEnded && isClosed(error)) await this.#connection.run(async () => {}, 'select 1');
     return explained(error);
   }
 
@@ -103,8 +156,20 @@ class Opened {
         if ((await this.#ended.promise) === 'failed') throw new Error('the scope has failed');
       };
       const prisma = this.#prisma as { $transaction(work: unknown, options: object): Promise<unknown> };
-      opening(this.#connection, () => prisma.$transaction(hold, unlimited)).catch(reject);
+      const connection: PrismaConnection = {
+        run: (statement, text) => this.#whereCalled(() => this.#connection.run(statement, text)),
+      };
+      opening(connection, () => prisma.$transaction(hold, unlimited)).catch(reject);
     });
+  }
+
+  /**
+   * Prisma runs what several transactions ask for in one tick where the first of them asked: for the others that is not
+   * the scope they are in. Of several calls of this handle it is not known which it is, but they are mostly of one scope.
+   */
+  #whereCalled<T>(work: () => T): T {
+    const [call, another] = this.#calls;
+    return call === undefined || another !== undefined ? work() : call.runInAsyncScope(work);
   }
 }
 
@@ -112,16 +177,16 @@ class Opened {
 const unlimited = { timeout: 2 ** 31 - 1, maxWait: 2 ** 31 - 1 };
 
 /** Looks like the client, and does everything with the one that is opened. */
-function handleLike(prisma: PrismaInstance, opened: Opened, $transaction: OwnTransaction): object {
+function handleLike(prisma: PrismaInstance, source: Source, $transaction: OwnTransaction): object {
   const models = new Map<string, object>();
   return new Proxy(prisma, {
     get(_, key) {
       if (key === '$transaction') return $transaction;
       if (typeof key !== 'string' || withheld.has(key)) return undefined;
       const value: unknown = Reflect.get(prisma, key, prisma);
-      if (typeof value === 'function') return callLater(opened, (client) => client, key);
+      if (typeof value === 'function') return callLater(source, (client) => client, key);
       if (typeof value !== 'object' || value === null || key.startsWith('_')) return value;
-      const model = models.get(key) ?? modelLike(value, opened, key);
+      const model = models.get(key) ?? modelLike(value, source, key);
       models.set(key, model);
       return model;
     },
@@ -131,12 +196,12 @@ function handleLike(prisma: PrismaInstance, opened: Opened, $transaction: OwnTra
 /** What Prisma's own transaction client does not have. */
 const withheld = new Set(['$connect', '$disconnect', '$on', '$use', '$extends']);
 
-function modelLike(model: object, opened: Opened, name: string): object {
+function modelLike(model: object, source: Source, name: string): object {
   return new Proxy(model, {
     get(_, key) {
       const value: unknown = Reflect.get(model, key, model);
       if (typeof value !== 'function' || typeof key !== 'string') return value;
-      return callLater(opened, (client) => Reflect.get(client, name) as object, key);
+      return callLater(source, (client) => Reflect.get(client, name) as object, key);
     },
   });
 }
@@ -145,18 +210,18 @@ type Find = (client: object) => object;
 type Call = (client: object) => unknown;
 
 /** A method that is called on what is found in the client, once the client is open and the call is awaited. */
-function callLater(opened: Opened, find: Find, key: string): (...args: unknown[]) => object {
+function callLater(source: Source, find: Find, key: string): (...args: unknown[]) => object {
   return (...args) =>
-    lazily(opened, (client) => {
+    lazily(source, (client) => {
       const found = find(client);
       return Reflect.apply(Reflect.get(found, key) as Call, found, args) as unknown;
     });
 }
 
 /** Like Prisma's promises: it begins when it is awaited, and has methods that lead on to relations. */
-function lazily(opened: Opened, call: Call): object {
+function lazily(source: Source, call: Call): object {
   let running: Promise<unknown> | undefined;
-  const run = (): Promise<unknown> => (running ??= ran(opened, call));
+  const run = (): Promise<unknown> => (running ??= source.call(call));
   const own = new Map<string | symbol, unknown>([
     ['then', (...args: Parameters<Promise<unknown>['then']>) => run().then(...args)],
     ['catch', (...args: Parameters<Promise<unknown>['catch']>) => run().catch(...args)],
@@ -168,17 +233,9 @@ function lazily(opened: Opened, call: Call): object {
   return new Proxy(own, {
     get(_, key) {
       if (typeof key === 'symbol' || own.has(key)) return own.get(key);
-      return callLater(opened, (client) => call(client) as object, key);
+      return callLater(source, (client) => call(client) as object, key);
     },
   });
-}
-
-async function ran(opened: Opened, call: Call): Promise<unknown> {
-  try {
-    return await call(await opened.client());
-  } catch (error) {
-    throw await opened.failure(error);
-  }
 }
 
 /** https://www.prisma.io/docs/orm/reference/error-reference#p2028 */
@@ -216,6 +273,6 @@ function adapterOf(config: unknown): unknown {
 
 function invalid(what: string): SettleError {
   return new SettleError('config_invalid', `prismaDriver does not know this client: ${what}`, {
-    next: 'new PrismaClient({ adapter: prismaAdapter(new PrismaPg(pool)) }), and pgDriver(pool) beneath it',
+    next: 'Pass new PrismaClient({ adapter: prismaAdapter(new PrismaPg(pool)) }), and pgDriver(pool) beneath it',
   });
 }
