@@ -81,6 +81,18 @@ export function sendingWorksWith(name: string, open: () => Promise<OpenSubject>)
       expect(rows.at(-1)).toMatchObject({ id: 'last', aggregateid: null, headers: null });
     });
 
+    test('keys and ids are kept byte by byte', async () => {
+      const keys = ['a', 'A', 'a ', ' a', 'ä', 'a\u0308', '1', '01'];
+      const ids = ['a', 'A', '9007199254740993', '9007199254740992', '-', '%'];
+      await tx.run(async () => {
+        for (const key of keys) await outbox.send('note', null, { key });
+        for (const id of ids) await outbox.send('note', null, { id });
+      });
+      const rows = await tables.rows('select id, aggregateid from settle_outbox order by seq');
+      expect(rows.slice(0, keys.length).map(({ aggregateid }) => aggregateid)).toEqual(keys);
+      expect(rows.slice(keys.length).map(({ id }) => id)).toEqual(ids);
+    });
+
     test('what is undone is not there, and what is left is in order', async () => {
       await tx.run(async () => {
         await outbox.send('note', 1);

@@ -229,6 +229,36 @@ function sendersMeet(
       expect(new Set(left.map(([attempt]) => attempt))).toEqual(new Set([3]));
     });
 
+    test('a huge payload is stored, or fails its transaction alone: it is never cut off', async () => {
+      const huge = createOutbox(tx, messages, { payloadBytesMax: 2 ** 26 });
+      const sizes = [4, 12, 40].map((megabytes) => megabytes * 2 ** 20);
+      const stored: number[] = [];
+      for (const size of sizes) {
+        const outcome = await outcomeOf(
+          tx.run(() => huge.sendMany([{ type: 'note', payload: 'x'.repeat(size) }])),
+        );
+        if (outcome.startsWith('returns')) stored.push(size + 2);
+      }
+      await tx.run(() => outbox.send('note', ''));
+      const rows = await tables.rows('select length(payload) as bytes from settle_outbox order by seq');
+      expect(rows.map(({ bytes }) => Number(bytes))).toEqual([...stored, 2]);
+      expect(stored).toHaveLength(tables.kind === 'postgres' ? 3 : 2);
+    });
+
+    test.runIf(tables.kind === 'mysql')(
+      'what DDL has committed has no messages, which its error tells',
+      async () => {
+        const ran = tx.run(async (t) => {
+          await t.query("insert into settle_outbox_dedup (dedup_key, message_id) values ('business', '')");
+          await outbox.send('note', 'held back');
+          await t.query('create table if not exists ddl (id int)');
+        });
+        expect(await outcomeOf(ran)).toBe('implicit_commit');
+        expect(await tables.rows('select message_id from settle_outbox_dedup')).toHaveLength(1);
+        expect(await notesOf(tables)).toEqual([]);
+      },
+    );
+
     const isolations =
       tables.kind === 'postgres'
         ? (['serializable'] as const)

@@ -281,6 +281,16 @@ describe('outside of a transaction', () => {
     expect(notes()).toEqual([]);
   });
 
+  test('and so is one that goes on in the context of a scope that has ended', async () => {
+    const { tx, outbox, notes } = await migrated();
+    let late: Promise<string> | undefined;
+    await tx.run(() => {
+      late = outcomeOf(turn().then(() => outbox.send('note', 'late')));
+    });
+    expect(await late).toBe('scope_ended');
+    expect(notes()).toEqual([]);
+  });
+
   test('and in one that only reads', async () => {
     const { tx, outbox } = await migrated();
     const reading = tx.run(() => outbox.send('note', 'a'), { readOnly: true });
