@@ -1,5 +1,6 @@
 import { describe, expect, expectTypeOf, onTestFinished, test } from 'vitest';
 import { Sequelize, STRING, Transaction, type Model, type ModelStatic } from 'sequelize';
+import { betterSqliteDriver } from '../../lib/src/local/adapters/better-sqlite3.ts';
 import { mysql2Driver } from '../../lib/src/local/adapters/mysql2.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
 import { sequelizeDriver, sequelizeNamespace } from '../../lib/src/local/adapters/sequelize.ts';
@@ -60,6 +61,12 @@ for (const subject of subjects) {
   localContract(subject);
   special(subject);
 }
+
+test('Sequelize on SQLite is refused: it takes sqlite3, which no driver here is for', () => {
+  const sqlite3 = { verbose: () => sqlite3 };
+  const sequelize = new Sequelize({ dialect: 'sqlite', storage: ':memory:', dialectModule: sqlite3 });
+  expect(() => sequelizeDriver(sequelize, betterSqliteDriver)).toThrow(/^config_invalid.*dialect is sqlite/);
+});
 
 interface Opened {
   readonly sequelize: Sequelize;

@@ -32,7 +32,8 @@ export type SequelizeHandle<Instance extends SequelizeInstance> = Awaited<
  * Sequelize gives no way to make a nested scope of: use `run` with propagation `nested`. Sequelize's `isolationLevel` is not
  * looked at: say it to `run`.
  *
- * Works with `pgDriver`, and with `mysql2Driver` for dialect `mysql`. Throws `config_invalid` for anything else.
+ * Works with `pgDriver`, and with `mysql2Driver` for dialect `mysql`. Throws `config_invalid` for anything else, SQLite
+ * among it: there Sequelize takes the package `sqlite3` alone, of which there is no driver here.
  */
 export function sequelizeDriver<Instance extends SequelizeInstance>(
   sequelize: Instance,
