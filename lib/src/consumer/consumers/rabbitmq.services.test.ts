@@ -232,6 +232,26 @@ describe('consuming from RabbitMQ', () => {
     expect(() => consume('q', handle, { prefetch: 3 })).toThrow('config_invalid: prefetch is 3');
   });
 
+  it('stops in time when the broker hangs', async () => {
+    const server = await rabbitServer();
+    const its = await amqplib.connect(server.url);
+    const setUp = await its.createConfirmChannel();
+    await setUp.assertQueue('orders', { durable: true });
+    setUp.sendToQueue('orders', Buffer.from('{}'), { messageId: 'm1', type: 'placed' });
+    await setUp.waitForConfirms();
+    await its.close();
+    const desk = new Desk();
+    const running = consume('orders', desk.handle, { connection: () => amqplib.connect(server.url) });
+    await desk.begun(1);
+    await server.pause();
+    const began = performance.now();
+    const stopped = running.stop(100);
+    desk.answer(0);
+    await stopped;
+    expect(performance.now() - began).toBeLessThan(10_000);
+    await server.stop();
+  });
+
   it('handles all that is confirmed through a kill and a restart of the broker', async () => {
     const server = await rabbitServer();
     const publisher = rabbitPublisher({ connection: () => amqplib.connect(server.url) });

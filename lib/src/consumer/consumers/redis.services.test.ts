@@ -270,6 +270,23 @@ describe.each(Object.entries(kinds))('consuming a stream over %s', (_name, open)
     await running.stop();
   });
 
+  it('stops in time when Redis hangs', async () => {
+    const server = await redisServer();
+    const own = await open(server.url);
+    await redisPublisher({ client: own.client }).publish([outgoing('orders')], AbortSignal.timeout(5_000));
+    const desk = new Desk();
+    const running = consume(desk.handle, { ...own, stream: 'orders' });
+    await desk.begun(1);
+    await server.pause();
+    const began = performance.now();
+    const stopped = running.stop(100);
+    desk.answer(0);
+    await stopped;
+    expect(performance.now() - began).toBeLessThan(10_000);
+    own.close();
+    await server.stop();
+  });
+
   it('handles all that is confirmed through a kill and a restart of Redis', async () => {
     const server = await redisServer();
     const own = await open(server.url);
