@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { setTimeout } from 'node:timers/promises';
-import pg from 'pg';
+import { Pool } from 'pg';
 import { migrateInbox } from '../../lib/src/inbox/index.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
 
@@ -30,7 +30,7 @@ export interface Effect {
 
 /** Where messages take effect; the tables of the inbox beside it. */
 export async function openEffects(database: string) {
-  const pool = new pg.Pool({ connectionString: database, max: 2 });
+  const pool = new Pool({ connectionString: database, max: 2 });
   await migrateInbox(pgDriver(pool));
   await pool.query('create table effect (id bigserial, key text, payload json, member int)');
   return {

@@ -8,7 +8,7 @@ import { Consumer as PlatformaticConsumer } from '@platformatic/kafka';
 import amqplib from 'amqplib';
 import { Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
-import pg from 'pg';
+import { Pool } from 'pg';
 import { createConsumer } from '../../lib/src/consumer/consumer.ts';
 import { consumeKafka } from '../../lib/src/consumer/consumers/kafka.ts';
 import { webhookConsumer } from '../../lib/src/consumer/consumers/http.ts';
@@ -25,7 +25,7 @@ import { brokersOf } from '../../scripts/services/kafka.mjs';
 import { sessionTimeoutMs, type MemberPlan } from './crowd.ts';
 
 const plan = JSON.parse(process.argv[2] ?? '{}') as MemberPlan;
-const pool = new pg.Pool({ connectionString: plan.database, max: 8 });
+const pool = new Pool({ connectionString: plan.database, max: 8 });
 pool.on('error', () => undefined);
 const inbox = createInbox(createTransactions(pgDriver(pool)));
 

@@ -5,6 +5,14 @@ export {
   type ContractBarrier,
 } from '../participant/contract.ts';
 export {
+  publisherContract,
+  type BrokerNeeds,
+  type ContractBroker,
+  type PublisherContractRunner,
+  type PublisherFact,
+  type ReceivedMessage,
+} from '../relay/publisher-contract.ts';
+export {
   relayStoreContract,
   type ContractPlace,
   type RelayStoreContractRunner,

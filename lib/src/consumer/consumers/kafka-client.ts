@@ -49,8 +49,8 @@ export interface KafkaJsAdmin {
 
 export interface KafkaJsEachBatch {
   readonly batch: KafkaJsBatch;
-  resolveOffset(offset: string): void;
-  heartbeat(): Promise<void>;
+  readonly resolveOffset: (offset: string) => void;
+  readonly heartbeat: () => Promise<void>;
 }
 
 export interface KafkaJsBatch {

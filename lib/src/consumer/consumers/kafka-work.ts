@@ -216,6 +216,17 @@ export class KafkaWork {
   }
 }
 
+/** Limits that are none are found out before anything is connected: throws `config_invalid`. */
+export function checkKafkaOptions(options: KafkaConsumerOptions): void {
+  void new KafkaWork(options, nowhere);
+}
+
+const nowhere: KafkaGroup = {
+  committed: async () => new Map(),
+  ends: async () => new Map(),
+  commit: async () => undefined,
+};
+
 interface Current extends Assignment {
   isRevoked: boolean;
 }

@@ -18,6 +18,7 @@ import type {
 import type { PartitionProgress } from './kafka-progress.ts';
 import {
   type Assignment,
+  checkKafkaOptions,
   type KafkaConsumerOptions,
   type KafkaGroup,
   type KafkaRecord,
@@ -54,16 +55,9 @@ const strayBatchesMax = 3;
  * Throws `config_invalid` for limits that are none.
  */
 export function consumeKafka(options: KafkaJsConsumerOptions): RunningConsumer {
-  // Limits that are none are found out before anything is connected.
-  new KafkaWork(options, nowhere);
+  checkKafkaOptions(options);
   return keepConsuming(() => KafkaJsSession.open(options), { ...options, opensOnce: false });
 }
-
-const nowhere: KafkaGroup = {
-  committed: async () => new Map(),
-  ends: async () => new Map(),
-  commit: async () => undefined,
-};
 
 class KafkaJsSession implements Session {
   readonly over: Promise<Error>;

@@ -24,9 +24,11 @@ export class Recovery<Message extends Sequenced> {
     return this.#missing <= 0;
   }
 
-  hold(message: Message): void {
+  /** True when nothing is to be waited for any more. */
+  hold(message: Message): boolean {
     if (!this.#held.has(message.seq) && message.seq <= this.#deliveredUpTo) this.#missing--;
     this.#held.set(message.seq, message);
+    return this.isOver;
   }
 
   /** Everything that was held, in the order of the stream. */

@@ -61,7 +61,7 @@ const pulls = { expires: 10_000, idle_heartbeat: 1_000 };
  */
 export function consumeNats(options: NatsConsumerOptions): RunningConsumer {
   // Limits that are none are found out before anything is asked for.
-  new KeyedQueue(queueOptions(options, concurrencyOf(options), () => Promise.resolve()));
+  void new KeyedQueue(queueOptions(options, concurrencyOf(options), () => Promise.resolve()));
   return keepConsuming(() => NatsSession.open(options), { ...options, opensOnce: false });
 }
 
@@ -77,10 +77,13 @@ function concurrencyOf({ concurrency = concurrencyDefault }: NatsConsumerOptions
   return concurrency;
 }
 
+function keyOfItem({ message }: Item): string | undefined {
+  return message.key;
+}
+
 function queueOptions(options: NatsConsumerOptions, itemsMax: number, run: Run) {
   const concurrency = concurrencyOf(options);
-  const keyOf = ({ message }: Item): string | undefined => message.key;
-  return { keyOf, run, concurrency, itemsMax: Math.max(itemsMax, concurrency) };
+  return { keyOf: keyOfItem, run, concurrency, itemsMax: Math.max(itemsMax, concurrency) };
 }
 
 class NatsSession implements Session {
@@ -158,8 +161,7 @@ class NatsSession implements Session {
     const item: Item = { delivery, message: incoming(delivery, this.#options) };
     this.#here.set(delivery.seq, item);
     if (this.#recovery.isOver) return this.#push(item);
-    this.#recovery.hold({ seq: delivery.seq, item });
-    if (this.#recovery.isOver) this.#endRecovery();
+    if (this.#recovery.hold({ seq: delivery.seq, item })) this.#endRecovery();
   }
 
   #endRecovery(): void {

@@ -10,6 +10,7 @@ import {
 import { abortGraceMs } from '../keyed-queue.ts';
 import {
   type Assignment,
+  checkKafkaOptions,
   type KafkaConsumerOptions,
   type KafkaGroup,
   type KafkaRecord,
@@ -90,16 +91,9 @@ const latest = -1n;
  * Throws `config_invalid` for limits that are none.
  */
 export function consumePlatformaticKafka(options: PlatformaticConsumerOptions): RunningConsumer {
-  // Limits that are none are found out before anything is connected.
-  new KafkaWork(options, nowhere);
+  checkKafkaOptions(options);
   return keepConsuming(() => PlatformaticSession.open(options), { ...options, opensOnce: false });
 }
-
-const nowhere: KafkaGroup = {
-  committed: async () => new Map(),
-  ends: async () => new Map(),
-  commit: async () => undefined,
-};
 
 class PlatformaticSession implements Session {
   readonly over: Promise<Error>;

@@ -15,12 +15,22 @@ function scripted(answer: Answer, options: KafkaPublisherOptions = {}) {
       sent.push(ids);
       return answer(topic, ids) ?? Promise.resolve();
     },
-    failuresOf: async (error, _topic, ids) => ids.map(() => error as KafkaFailure),
+    failuresOf: async (error, _topic, ids) =>
+      ids.map(() => (error instanceof Told ? error.failure : undefined)),
   };
   return { sent, publisher: kafkaBatches(client, options) };
 }
 
-const fails = (kind: KafkaFailure['kind']): Promise<never> => Promise.reject({ kind, reason: 'told to' });
+const fails = (kind: KafkaFailure['kind']): Promise<never> => Promise.reject(new Told(kind));
+
+class Told extends Error {
+  readonly failure: KafkaFailure;
+
+  constructor(kind: KafkaFailure['kind']) {
+    super('told to');
+    this.failure = { kind, reason: 'told to' };
+  }
+}
 
 function message(id: string, change: Partial<OutgoingMessage> = {}): OutgoingMessage {
   return {

@@ -138,35 +138,36 @@ for (const [name, openClient] of Object.entries(clients)) {
   });
 }
 
+async function smallTopic(): Promise<string> {
+  const topic = kafka.name(String((made += 1)));
+  const admin = kafkajs(kafka.brokers).admin();
+  await admin.connect();
+  const configEntries = [{ name: 'max.message.bytes', value: '3000' }];
+  await admin.createTopics({ topics: [{ topic, numPartitions: 3, replicationFactor: 1, configEntries }] });
+  await admin.disconnect();
+  return await ready(kafka.brokers, topic);
+}
+
+function batchOf(address: string, payloads: readonly string[]): readonly OutgoingMessage[] {
+  return payloads.map((payload, index) => ({
+    id: `${address}-${index}`,
+    type: 'order.placed',
+    version: 1,
+    address,
+    key: `key ${index % 10}`,
+    payload,
+    contentType: 'application/json',
+    headers: {},
+    createdAtMs: 0,
+    attempt: 1,
+  }));
+}
+
 describe.each(Object.entries(clients))('a topic that takes little at a time, %s', (name, openClient) => {
-  async function smallTopic(): Promise<string> {
-    const topic = kafka.name(String((made += 1)));
-    const admin = kafkajs(kafka.brokers).admin();
-    await admin.connect();
-    const configEntries = [{ name: 'max.message.bytes', value: '3000' }];
-    await admin.createTopics({ topics: [{ topic, numPartitions: 3, replicationFactor: 1, configEntries }] });
-    await admin.disconnect();
-    return await ready(kafka.brokers, topic);
-  }
-
-  const batch = (address: string, payloads: readonly string[]): readonly OutgoingMessage[] =>
-    payloads.map((payload, index) => ({
-      id: `${address}-${index}`,
-      type: 'order.placed',
-      version: 1,
-      address,
-      key: `key ${index % 10}`,
-      payload,
-      contentType: 'application/json',
-      headers: {},
-      createdAtMs: 0,
-      attempt: 1,
-    }));
-
   test('gets a batch in parts', async () => {
     const topic = await smallTopic();
     const { publisher, close } = await openClient(kafka.brokers, {});
-    const messages = batch(topic, Array(60).fill(JSON.stringify('x'.repeat(500))));
+    const messages = batchOf(topic, Array(60).fill(JSON.stringify('x'.repeat(500))));
     const results = await publisher.publish(messages, AbortSignal.timeout(20_000));
     await close();
     expect(results.map(({ kind }) => kind)).toEqual(Array(60).fill('published'));
@@ -183,7 +184,7 @@ describe.each(Object.entries(clients))('a topic that takes little at a time, %s'
   test.skipIf(name === 'kafkajs')('gets nothing twice for one that is too large beside it', async () => {
     const topic = await smallTopic();
     const { publisher, close } = await openClient(kafka.brokers, {});
-    const messages = batch(
+    const messages = batchOf(
       topic,
       Array(10)
         .fill('{}')
@@ -193,7 +194,8 @@ describe.each(Object.entries(clients))('a topic that takes little at a time, %s'
     await close();
     expect(results.map(({ kind }) => kind)).toEqual(Array(10).fill('published').with(4, 'poison'));
     const ids = (await received(kafka.brokers, topic)).map(({ id }) => id);
-    expect(ids.toSorted()).toEqual(messages.toSpliced(4, 1).map(({ id }) => id));
+    expect(ids).toHaveLength(9);
+    expect(new Set(ids)).toEqual(new Set(messages.toSpliced(4, 1).map(({ id }) => id)));
   });
 });
 
@@ -226,7 +228,7 @@ describe('an idempotent producer of kafkajs', () => {
     const send = (value: string) => producer.send({ topic, acks: -1, messages: [{ value }] });
     await send('first');
     losesAnswers = true;
-    await expect(send('its answer is lost')).rejects.toThrow();
+    await expect(send('its answer is lost')).rejects.toThrow('Closed connection');
     losesAnswers = false;
     const [confirmed] = await send('confirmed');
     await producer.disconnect();
