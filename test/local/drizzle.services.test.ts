@@ -2,14 +2,17 @@ import { DrizzleQueryError, sql, TransactionRollbackError, type Logger } from 'd
 import { mysqlTable, varchar as mysqlVarchar } from 'drizzle-orm/mysql-core';
 import { drizzle as drizzleMysql2, type MySql2Database } from 'drizzle-orm/mysql2';
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import { drizzle as drizzlePostgresJs, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import { pgTable, varchar } from 'drizzle-orm/pg-core';
 import { createPool as createCallbackPool } from 'mysql2';
 import { createPool } from 'mysql2/promise';
 import { Client, Pool } from 'pg';
+import postgres from 'postgres';
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { drizzleDriver } from '../../lib/src/local/adapters/drizzle.ts';
 import { mysql2Driver } from '../../lib/src/local/adapters/mysql2.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
+import { postgresJsDriver } from '../../lib/src/local/adapters/postgres-js.ts';
 import { createTransactions } from '../../lib/src/local/manager.ts';
 import { localContract } from './contract.ts';
 import { mariadbNotes, postgresNotes } from './databases.ts';
@@ -39,6 +42,25 @@ const onPg: Subject<NodePgDatabase<{ note: typeof note }>> = {
   raw: (db, text) => db.execute(sql.raw(text)),
 };
 
+const onPostgresJs: Subject<PostgresJsDatabase<{ note: typeof note }>> = {
+  name: 'Drizzle over postgres.js',
+  database: postgresNotes(),
+  open(max, url) {
+    const pool = postgres(url, { max, onnotice: () => {} });
+    const db = drizzlePostgresJs(pool, { schema: { note }, logger });
+    return Promise.resolve({
+      driver: drizzleDriver(db, postgresJsDriver),
+      close: () => pool.end({ timeout: 1 }),
+    });
+  },
+  insert: (db, value) => db.insert(note).values({ value }),
+  async values(db) {
+    const rows = await db.query.note.findMany({ orderBy: note.value });
+    return rows.map(({ value }) => value);
+  },
+  raw: (db, text) => db.execute(sql.raw(text)),
+};
+
 const onMysql2: Subject<MySql2Database<{ note: typeof mysqlNote }>> = {
   name: 'Drizzle over mysql2',
   database: mariadbNotes(),
@@ -56,6 +78,7 @@ const onMysql2: Subject<MySql2Database<{ note: typeof mysqlNote }>> = {
 };
 
 localContract(onPg);
+localContract(onPostgresJs);
 localContract(onMysql2);
 
 describe('what is special to Drizzle over pg', () => {

@@ -1,14 +1,20 @@
 import { CamelCasePlugin, Kysely, MysqlDialect, PostgresDialect, sql, type Generated } from 'kysely';
+import { PostgresJSDialect } from 'kysely-postgres-js';
+import { createPool as createMariadbPool } from 'mariadb';
 import { createPool } from 'mysql2';
 import { Pool } from 'pg';
+import postgres from 'postgres';
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { kyselyDriver } from '../../lib/src/local/adapters/kysely.ts';
+import { mariadbDriver } from '../../lib/src/local/adapters/mariadb.ts';
 import { mysql2Driver } from '../../lib/src/local/adapters/mysql2.ts';
 import { pgDriver } from '../../lib/src/local/adapters/pg.ts';
+import { postgresJsDriver } from '../../lib/src/local/adapters/postgres-js.ts';
 import { createTransactions } from '../../lib/src/local/manager.ts';
 import { localContract } from './contract.ts';
 import { mariadbNotes, postgresNotes, type NoteDatabase } from './databases.ts';
 import type { OpenDriver, Subject } from './subject.ts';
+import { callbackPool } from './kysely-mariadb.ts';
 import { outcomeOf, turn, worldOf } from './world.ts';
 
 interface Database {
@@ -48,8 +54,46 @@ const onMysql2 = subjectOn('Kysely over mysql2', mariadbNotes(), (connectionLimi
   return { driver: kyselyDriver(db, mysql2Driver(pool)), close: () => pool.promise().end() };
 });
 
-localContract(onPg);
-localContract(onMysql2);
+const onPostgresJs = subjectOn('Kysely over postgres.js', postgresNotes(), (max, url) => {
+  const pool = postgres(url, { max, onnotice: () => {} });
+  const db = new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: pool }) });
+  return { driver: kyselyDriver(db, postgresJsDriver(pool)), close: () => pool.end({ timeout: 1 }) };
+});
+
+const onMariadb = subjectOn('Kysely over mariadb', mariadbNotes(), (connectionLimit, url) => {
+  const pool = createMariadbPool(`${url.replace('mysql:', 'mariadb:')}?connectionLimit=${connectionLimit}`);
+  const db = new Kysely<Database>({ dialect: new MysqlDialect({ pool: callbackPool(pool) }) });
+  return { driver: kyselyDriver(db, mariadbDriver(pool, { connectionLimit })), close: () => pool.end() };
+});
+
+for (const subject of [onPg, onPostgresJs, onMysql2, onMariadb]) {
+  localContract(subject);
+  tellsWhatKyselyTells(subject);
+}
+
+function tellsWhatKyselyTells(subject: Subject<Kysely<Database>>): void {
+  const { transactions } = worldOf(subject);
+  const type = subject.database.kind === 'postgres' ? 'serial' : 'int auto_increment';
+
+  test(`${subject.name}: rows, keys and counts are those that Kysely gives`, async () => {
+    const tx = await transactions(1);
+    const told = async (): Promise<unknown> => [
+      await sql`insert into keyed (value) values ('a'), ('b')`.execute(tx.db),
+      await sql`select * from keyed`.execute(tx.db),
+      await tx.db.insertInto('note').values({ value: 'a' }).execute(),
+      await tx.db.updateTable('note').set({ value: 'a' }).execute(),
+      await tx.db.selectFrom('note').selectAll().execute(),
+      await tx.db.deleteFrom('note').execute(),
+    ];
+    const toldAnew = async (tell: typeof told): Promise<unknown> => {
+      await sql`drop table if exists keyed`.execute(tx.db);
+      await sql.raw(`create table keyed (id ${type} primary key, value varchar(9))`).execute(tx.db);
+      return await tell();
+    };
+    const byKysely = await toldAnew(told);
+    expect(await toldAnew(() => tx.run(told))).toEqual(byKysely);
+  });
+}
 
 describe('what is special to Kysely over pg', () => {
   const { transactions, add, expectStored } = worldOf(onPg);

@@ -12,7 +12,8 @@ export interface DrizzleDatabase {
 }
 
 /**
- * Transactions on a Drizzle database, over the driver for what it was made with: `drizzleDriver(db, pgDriver)`.
+ * Transactions on a Drizzle database, over the driver for what it was made with: `drizzleDriver(db, pgDriver)`, or with
+ * `postgresJsDriver`, `mysql2Driver`, `betterSqliteDriver`.
  *
  * The handle is of the type of `db`, and keeps its schema, casing, logger and cache. Its own `transaction()` becomes a nested
  * scope, which takes no isolation (`option_conflict`); on better-sqlite3, whose `transaction()` cannot wait, it is refused
@@ -161,7 +162,8 @@ function isDatabase(db: object | null | undefined): db is Internals {
     'session' in db &&
     'dialect' in db &&
     '$client' in db &&
-    typeof db.$client === 'object' &&
+    // That of postgres.js is a function.
+    (typeof db.$client === 'object' || typeof db.$client === 'function') &&
     // With replicas it is a copy without its class, and its reads go elsewhere.
     Object.getPrototypeOf(db) !== Object.prototype
   );

@@ -67,7 +67,9 @@ function connectionOf(
 type Query = (handle: object, query: KyselyQuery) => Promise<KyselyResult<never>>;
 
 function queryOn({ dialect, outside }: Driver<object>): Query | undefined {
+  if (dialect.name === 'postgres' && 'unsafe' in outside) return onPostgresJs;
   if (dialect.name === 'postgres' && 'query' in outside) return onPg;
+  if (dialect.name === 'mysql' && 'batch' in outside) return onMariadb;
   if (dialect.name === 'mysql' && 'query' in outside) return onMysql2;
   if (dialect.name === 'sqlite' && 'prepare' in outside) return onSqlite;
   return undefined;
@@ -88,6 +90,15 @@ interface PgResult {
 
 const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE']);
 
+async function onPostgresJs(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {
+  const client = handle as { unsafe(text: string, values: unknown[]): PromiseLike<PostgresJsResult> };
+  const result = await client.unsafe(sql, [...parameters]);
+  const rows = [...result];
+  return changing.has(result.command) ? { rows, numAffectedRows: BigInt(result.count) } : { rows };
+}
+
+type PostgresJsResult = readonly never[] & { readonly command: string; readonly count: number };
+
 async function onMysql2(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {
   const mysql = handle as {
     query(sql: string, values: readonly unknown[]): Promise<[never[] | Mysql2Header]>;
@@ -107,6 +118,25 @@ interface Mysql2Header {
   readonly affectedRows: number;
   readonly changedRows: number;
   readonly insertId: number | string;
+}
+
+async function onMariadb(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {
+  const mariadb = handle as {
+    query(sql: string, values: readonly unknown[]): Promise<never[] | MariadbHeader>;
+  };
+  const result = await mariadb.query(sql, parameters);
+  if (Array.isArray(result)) return { rows: result };
+  const { affectedRows, insertId } = result;
+  return {
+    rows: [],
+    numAffectedRows: BigInt(affectedRows),
+    ...(String(insertId) !== '0' && { insertId: BigInt(insertId) }),
+  };
+}
+
+interface MariadbHeader {
+  readonly affectedRows: number;
+  readonly insertId: number | bigint | string;
 }
 
 async function onSqlite(handle: object, { sql, parameters }: KyselyQuery): Promise<KyselyResult<never>> {

@@ -23,8 +23,8 @@ interface KyselyExecutor {
 
 /**
  * Transactions on an instance of Kysely. `base` is the driver for the pool that its dialect was made with, since Kysely
- * shows nobody its connections: `kyselyDriver(db, pgDriver(pool))`, or over `mysql2Driver`, `betterSqliteDriver`,
- * `nodeSqliteDriver`.
+ * shows nobody its connections: `kyselyDriver(db, pgDriver(pool))`, or over `postgresJsDriver`, `mysql2Driver`,
+ * `mariadbDriver`, `betterSqliteDriver`, `nodeSqliteDriver`.
  *
  * The handle is of the type of `db`, with its plugins and its schema. Its own `transaction()` becomes a nested scope, which
  * takes no isolation or access mode (`option_conflict`); `startTransaction()`, `destroy()` and streams are refused
