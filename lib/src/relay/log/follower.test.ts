@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Follower, unseenMax } from './follower.ts';
+import { Follower, looksMax, unseenMax } from './follower.ts';
 
 let visible: Set<string>;
 let looks: (() => void)[];
@@ -16,7 +16,7 @@ beforeEach(() => {
     wake: () => new Promise((resolve) => looks.push(resolve)),
     signal: stop.signal,
     visible: () => Promise.resolve((commit) => visible.has(commit)),
-    moved() {},
+    lookMs: 20,
     giveUp: (error) => givenUp.push(error),
   });
 });
@@ -79,12 +79,37 @@ describe('what follows a log', () => {
     expect(String(givenUp[0])).toContain('100000 commits of the log are not visible yet');
   });
 
+  it('has no more looks under way than it may, and goes on as they end', async () => {
+    for (let n = 1; n <= looksMax + 5; n++) {
+      visible.add(`c${n}`);
+      follower.committed(n, `c${n}`);
+      await turns();
+    }
+    expect(looks).toHaveLength(looksMax);
+    looks.splice(0).forEach((end) => end());
+    await turns();
+    // Those that waited are looked for together.
+    expect(looks).toHaveLength(1);
+    looks[0]?.();
+    await turns();
+    expect(follower.acknowledged).toBe(looksMax + 5);
+  });
+
+  it('gives up a relay that does not come to look', async () => {
+    visible.add('a');
+    follower.committed(1, 'a');
+    await expect
+      .poll(() => givenUp.map(String))
+      .toEqual(['Error: the relay does not come to look: 20 ms since it was woken']);
+    expect(follower.acknowledged).toBeUndefined();
+  });
+
   it('gives up when it cannot ask', async () => {
     const failing = new Follower<number, string>({
       wake: () => Promise.resolve(),
       signal: stop.signal,
       visible: () => Promise.reject(new Error('no answer')),
-      moved() {},
+      lookMs: 20,
       giveUp: (error) => givenUp.push(error),
     });
     failing.committed(1, 'a');

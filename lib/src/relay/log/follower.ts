@@ -4,7 +4,8 @@
  * - L1 The relay is woken for a commit once it is visible: logs tell of it before that, and a look that comes too early finds
  *   nothing.
  * - L2 What is acknowledged is the part of the log without gaps whose commits the relay has looked for (HandledPrefix).
- * - L3 What cannot be followed is given up, with the connection: the next one begins with a look at the whole table.
+ * - L3 What cannot be followed is given up, with the connection: the next one begins with a look at the whole table. So is a
+ *   relay that does not come to look, since what is not acknowledged keeps PostgreSQL from shutting down.
  */
 import { pause } from '../wake/pause.ts';
 import type { Wake } from '../wake.ts';
@@ -15,13 +16,15 @@ export interface FollowerOptions<Commit> {
   readonly signal: AbortSignal;
   /** Which of these commits, oldest first, are visible now. May judge later ones too. */
   readonly visible: (commits: readonly Commit[]) => Promise<(commit: Commit) => boolean>;
-  /** What is acknowledged may have changed. */
-  readonly moved: () => void;
+  /** Milliseconds that a look may take. */
+  readonly lookMs: number;
   readonly giveUp: (error: unknown) => void;
 }
 
-/** Commits that are not visible yet; more are given up. */
+/** Commits that are not visible yet, or that no look was begun for; more are given up. */
 export const unseenMax = 100_000;
+/** Looks at a time: whoever has not ended so many has no use for another. */
+export const looksMax = 16;
 /** Milliseconds between two questions whether a commit is visible by now: doubling from 1. */
 const askAgainMsMax = 50;
 
@@ -30,6 +33,10 @@ export class Follower<Position, Commit> {
   readonly #prefix = new HandledPrefix<Position, Commit>();
   #isFollowing = false;
   #looks = 0;
+  /** Since when, by their numbers. */
+  readonly #looking = new Map<number, number>();
+  #isWatching = false;
+  #lookEnded = Promise.withResolvers<void>();
 
   constructor(options: FollowerOptions<Commit>) {
     this.#options = options;
@@ -41,7 +48,6 @@ export class Follower<Position, Commit> {
 
   passed(position: Position): void {
     this.#prefix.passed(position);
-    this.#options.moved();
   }
 
   committed(position: Position, commit: Commit): void {
@@ -57,6 +63,10 @@ export class Follower<Position, Commit> {
   async #follow(): Promise<void> {
     const { visible, signal } = this.#options;
     for (let misses = 0; this.#prefix.unseen > 0;) {
+      if (this.#looking.size >= looksMax) {
+        await this.#lookEnded.promise;
+        continue;
+      }
       const isVisible = await visible(this.#prefix.unseenCommits());
       if (signal.aborted) return;
       const look = ++this.#looks;
@@ -71,10 +81,27 @@ export class Follower<Position, Commit> {
   }
 
   #look(look: number): void {
-    const { wake, moved } = this.#options;
-    void wake().then(() => {
+    this.#looking.set(look, performance.now());
+    void this.#options.wake().then(() => {
+      this.#looking.delete(look);
       this.#prefix.looked(look);
-      moved();
+      this.#lookEnded.resolve();
+      this.#lookEnded = Promise.withResolvers();
     });
+    if (this.#isWatching) return;
+    this.#isWatching = true;
+    this.#watch().then(undefined, this.#options.giveUp);
+  }
+
+  /** One timer for all looks, which nearly always end long before. */
+  async #watch(): Promise<void> {
+    const { lookMs, signal } = this.#options;
+    while (this.#looking.size > 0) {
+      const [sinceMs = 0] = this.#looking.values();
+      const leftMs = sinceMs + lookMs - performance.now();
+      if (leftMs <= 0) throw new Error(`the relay does not come to look: ${lookMs} ms since it was woken`);
+      if (!(await pause(leftMs, signal))) return;
+    }
+    this.#isWatching = false;
   }
 }

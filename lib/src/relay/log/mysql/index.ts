@@ -12,6 +12,7 @@ import type { Wake, WakeContext, WakeSource } from '../../wake.ts';
 import { type Backoff, defaultBackoff, keepOpen, type Session } from '../../wake/keep-open.ts';
 import { pause, within } from '../../wake/pause.ts';
 import { Follower } from '../follower.ts';
+import { Looks } from '../looks.ts';
 import { type BinlogPosition, cut, dump, type Mysql2LogConnection, refuseForeign } from './dump.ts';
 import { EventReader, type LoggedEvent, type RowKey } from './events.ts';
 import { Groups } from './groups.ts';
@@ -34,6 +35,8 @@ export interface MysqlLogOptions {
   readonly serverId?: number;
   /** Milliseconds that connecting, and each answer, may take. Default 10,000. */
   readonly answerMs?: number;
+  /** Milliseconds that the relay may take to look; then the connection is given up until it has. Default 10,000. */
+  readonly lookMs?: number;
   /** Milliseconds of silence after which the server sends a sign of life. Default 10,000. */
   readonly aliveMs?: number;
   /** Default: a random part of 100 ms, doubling up to 5 s. */
@@ -55,12 +58,17 @@ export function mysqlLogWake(options: MysqlLogOptions): WakeSource {
     serverId: options.serverId ?? 2 ** 31 + Math.floor(Math.random() * (2 ** 31 - 1)),
     answerMs: options.answerMs ?? 10_000,
     aliveMs: options.aliveMs ?? 10_000,
+    lookMs: options.lookMs ?? 10_000,
   };
   return {
     name: 'mysql-log',
     async start(wake, context) {
       const what = 'reading the binary log';
-      const open = (): Promise<Session> => new LogSession(settings, wake, context).open();
+      const looks = new Looks(wake);
+      const open = async (): Promise<Session> => {
+        await looks.looked(context.signal);
+        return await new LogSession(settings, looks.wake, context).open();
+      };
       await keepOpen({ ...context, what, backoff: options.backoff ?? defaultBackoff, open });
     },
   };
@@ -73,6 +81,7 @@ interface Settings {
   readonly serverId: number;
   readonly answerMs: number;
   readonly aliveMs: number;
+  readonly lookMs: number;
 }
 
 interface Commit {
@@ -117,7 +126,7 @@ class LogSession implements Session {
       wake,
       signal: this.#closing.signal,
       visible: (commits) => this.#visible(commits),
-      moved() {},
+      lookMs: settings.lookMs,
       giveUp: (error) => this.#giveUp(error),
     });
   }

@@ -13,6 +13,7 @@ import { pause, within } from '../../wake/pause.ts';
 import { SettleError } from '../../../util/errors.ts';
 import { onAbort } from '../../../util/on-abort.ts';
 import { Follower } from '../follower.ts';
+import { Looks } from '../looks.ts';
 import { firstRow, type PgQueries, type PgReplicationClient, plainName, sqlStateOf } from './clients.ts';
 import type { LogMessage, Lsn } from './messages.ts';
 import { ensurePublication } from './publication.ts';
@@ -43,6 +44,11 @@ export interface PostgresLogOptions {
   readonly retainedCheckMs?: number;
   /** Milliseconds that connecting, and each answer, may take. Default 10,000. */
   readonly answerMs?: number;
+  /**
+   * Milliseconds that the relay may take to look; then the connection is given up until it has. What is not acknowledged holds
+   * back the log, and the shutdown of the server. Default 10,000.
+   */
+  readonly lookMs?: number;
   /** Milliseconds of silence after which the server is asked whether it lives. Default 10,000. */
   readonly aliveMs?: number;
   /** Default: a random part of 100 ms, doubling up to 5 s. */
@@ -67,6 +73,7 @@ export function postgresLogWake(options: PostgresLogOptions): WakeSource {
     retainedCheckMs: options.retainedCheckMs ?? 60_000,
     answerMs: options.answerMs ?? 10_000,
     aliveMs: options.aliveMs ?? 10_000,
+    lookMs: options.lookMs ?? 10_000,
     connect: options.connect,
     pool: options.pool,
   };
@@ -74,7 +81,11 @@ export function postgresLogWake(options: PostgresLogOptions): WakeSource {
     name: 'postgres-log',
     async start(wake, context) {
       const what = `reading PostgreSQL's log`;
-      const open = (): Promise<Session> => openStream(settings, wake, context);
+      const looks = new Looks(wake);
+      const open = async (): Promise<Session> => {
+        await looks.looked(context.signal);
+        return await openStream(settings, looks.wake, context);
+      };
       const opened = keepOpen({ ...context, what, backoff: options.backoff ?? defaultBackoff, open });
       const patience = new AbortController();
       const isPatient = pause(settings.answerMs, AbortSignal.any([context.signal, patience.signal]));
@@ -97,6 +108,7 @@ interface Settings {
   readonly retainedCheckMs: number;
   readonly answerMs: number;
   readonly aliveMs: number;
+  readonly lookMs: number;
   readonly connect: () => PgReplicationClient;
   readonly pool: PgQueries;
 }
@@ -119,7 +131,7 @@ async function openStream(settings: Settings, wake: Wake, { signal, warn }: Wake
       wake,
       signal: stream.signal,
       visible: () => within(answerMs, 'the snapshot', snapshot(pool)),
-      moved() {},
+      lookMs: settings.lookMs,
       giveUp: (error) => stream.giveUp(error),
     });
     const acknowledged = (): Lsn | undefined => follower.acknowledged;

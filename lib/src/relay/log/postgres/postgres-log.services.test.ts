@@ -188,6 +188,27 @@ describe('what is acknowledged', () => {
     expect(await confirmed()).toBeGreaterThanOrEqual(after - 4_096n);
   });
 
+  it('is given up with the connection, until the relay comes to look: nothing is held back for one that does not', async () => {
+    await following({ lookMs: 50 });
+    await wakes.reached(looksAtStart);
+    wakes.isHeld = true;
+    await insert();
+    await wakes.warned(
+      /was lost, and is tried again: the relay does not come to look: 50 ms since it was woken$/,
+    );
+    await until(async () => (await slots()).length === 0);
+    // Many times the pause before a connection is tried again.
+    const another = vi.waitFor(async () => assert((await slots()).length > 0, 'none'), 300);
+    await expect(another).rejects.toThrow('none');
+    wakes.isHeld = false;
+    const again = wakes.next();
+    wakes.endLooks();
+    await again;
+    const woken = wakes.reached(wakes.count + 2);
+    await insert();
+    await woken;
+  });
+
   it('goes on while the database is idle and others write, so that no log is held back', async () => {
     await following({ slot: 'settle_kept' });
     await wakes.reached(1);
