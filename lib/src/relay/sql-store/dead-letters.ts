@@ -4,9 +4,9 @@ import { SettleError } from '../../util/errors.ts';
 import type { SqlValue } from '../../util/sql.ts';
 import { checkedLimit, cursorOf, pageEndOf, pageMax, takenDefault, takenMax } from '../dead-letter-pages.ts';
 import type { BlockedKey, DeadCause, DeadLetter, DeadLetterQuery, DeadLetters } from '../store.ts';
-import { wholeLane } from './lanes.ts';
 import { lockPlaces, type Place } from './move.ts';
 import { messageOf, numberOf, optionalTextOf, rowsOf, textOf, type Row } from './rows.ts';
+import { whole, wholeMs } from './whole.ts';
 import { contents, messageColumns, place, type Words } from './words.ts';
 
 const table = 'settle_outbox_dead';
@@ -43,7 +43,7 @@ export async function readBlockedKeys(
   if (lanes.length === 0) return [];
   const { rows } = await own.query(
     `select lane, target, aggregatetype as address, aggregateid as keyed from ${table}
-     where blocks_key = 1 and aggregateid is not null and lane in (${lanes.map(wholeLane).join(',')})`,
+     where blocks_key = 1 and aggregateid is not null and lane in (${lanes.map((lane) => whole('lane', lane)).join(',')})`,
     [],
   );
   const blocked = rowsOf(rows).map(blockedKeyOf);
@@ -94,7 +94,7 @@ class Conditions {
     if (ids !== undefined) this.#among('id', ids);
     if (type !== undefined) this.#among('type', [type]);
     if (cause !== undefined) this.#among('cause', [cause]);
-    if (diedBeforeMs !== undefined) this.#parts.push(`died_at < ${whole(diedBeforeMs)}`);
+    if (diedBeforeMs !== undefined) this.#parts.push(`died_at < ${wholeMs('diedBeforeMs', diedBeforeMs)}`);
     return this;
   }
 
@@ -146,9 +146,4 @@ function blockedKeyOf(row: Row): BlockedKey {
     address: textOf(row, 'address'),
     key: optionalTextOf(row, 'keyed') ?? '',
   };
-}
-
-function whole(ms: number): number {
-  if (Number.isFinite(ms)) return Math.ceil(ms);
-  throw new SettleError('invalid_request', `diedBeforeMs is ${ms}`, { next: 'Give milliseconds since 1970' });
 }

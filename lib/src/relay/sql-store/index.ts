@@ -20,6 +20,7 @@ import { messageOf, rowsOf } from './rows.ts';
 import { settleLanes } from './settle.ts';
 import { sqliteWords } from './sqlite.ts';
 import { readStats } from './stats.ts';
+import { whole, wholeMs } from './whole.ts';
 import type { Words } from './words.ts';
 
 const wordsOf: Readonly<Record<Dialect['name'], Words>> = {
@@ -69,7 +70,10 @@ export function sqlRelayStore(driver: Driver<unknown>): RelayStore {
     blockedKeys: (lanes) => readBlockedKeys(own, words, lanes),
     async prune({ dedupOlderThanMs, limit }) {
       await forgetDeadRelays(own, words);
-      const { sql, values } = words.pruneDedup(dedupOlderThanMs, limit);
+      const { sql, values } = words.pruneDedup(
+        wholeMs('dedupOlderThanMs', dedupOlderThanMs),
+        whole('limit', limit),
+      );
       return (await own.query(sql, values)).affected;
     },
     dead: {

@@ -5,6 +5,7 @@ import { outboxSchema } from '../../outbox/schema/outbox-schema.ts';
 import { SettleError } from '../../util/errors.ts';
 import type { ClaimedLane, LaneToken, LaneView } from '../store.ts';
 import { numberOf, rowsOf, textOf, wholeOf, type Row } from './rows.ts';
+import { whole, wholeMs } from './whole.ts';
 import type { Words } from './words.ts';
 
 /** Throws `tables_missing` where there are none, and `store_newer` where they are of a newer version. */
@@ -22,7 +23,7 @@ export async function prolongLanes(
   { nowMs, parameter }: Words,
   { relay, ttlMs }: { readonly relay: string; readonly ttlMs: number },
 ): Promise<void> {
-  const until = `${nowMs} + ${wholeMs(ttlMs)}`;
+  const until = `${nowMs} + ${wholeMs('ttlMs', ttlMs)}`;
   const upsert =
     own.database === 'mysql'
       ? `on duplicate key update lease_until = ${until}`
@@ -81,7 +82,7 @@ export async function claimLanes(
     const free = rowsOf(rows);
     if (free.length === 0) return [];
     await run(
-      `update settle_outbox_lanes set owner = ${parameter(1)}, token = token + 1, lease_until = ${nowMs} + ${wholeMs(ttlMs)}
+      `update settle_outbox_lanes set owner = ${parameter(1)}, token = token + 1, lease_until = ${nowMs} + ${wholeMs('ttlMs', ttlMs)}
        where lane in (${free.map((row) => numberOf(row, 'lane')).join(',')})`,
       [relay],
     );
@@ -129,22 +130,11 @@ function isFree({ nowMs }: Words): string {
 }
 
 function isLane({ lane, token }: LaneToken): string {
-  return `(lane = ${wholeLane(lane)} and token = ${token})`;
+  return `(lane = ${whole('lane', lane)} and token = ${token})`;
 }
 
 function laneTokenOf(row: Row): LaneToken {
   return { lane: numberOf(row, 'lane'), token: wholeOf(row, 'token') };
-}
-
-/** They stand in the text of statements. */
-export function wholeLane(lane: number): number {
-  if (Number.isInteger(lane)) return lane;
-  throw new SettleError('config_invalid', `the lane ${lane}`, { next: 'Lanes are whole numbers' });
-}
-
-function wholeMs(ms: number): number {
-  if (Number.isFinite(ms) && ms >= 0) return Math.ceil(ms);
-  throw new SettleError('config_invalid', `${ms} ms`, { next: 'Give milliseconds, from 0 on' });
 }
 
 function unfilled(): SettleError {

@@ -2,6 +2,7 @@
 import type { RunSql } from '../../local/own-statements.ts';
 import type { SqlValue } from '../../util/sql.ts';
 import { numberOf, rowsOf, wholeOf } from './rows.ts';
+import { whole } from './whole.ts';
 import type { Words } from './words.ts';
 
 /** Where a message stands, as a list of `given` has it. */
@@ -29,7 +30,7 @@ export async function lockPlaces(
   },
 ): Promise<readonly Place[]> {
   const { rows } = await run(
-    `select lane, ${exactly('seq')} as seq from ${table} where ${where} order by ${order} limit ${limit} ${lockedUnlessInUse}`,
+    `select lane, ${exactly('seq')} as seq from ${table} where ${where} order by ${order} limit ${whole('limit', limit)} ${lockedUnlessInUse}`,
     values,
   );
   return rowsOf(rows).map((row) => ({ lane: numberOf(row, 'lane'), seq: String(wholeOf(row, 'seq')) }));

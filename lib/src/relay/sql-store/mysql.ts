@@ -9,6 +9,7 @@
  *   MariaDB, also there.
  */
 import type { ReadRequest, Settlement } from '../store.ts';
+import { whole } from './whole.ts';
 import { messageColumns, place, type DeleteDone, type GivenColumns, type Words } from './words.ts';
 
 /** Of no time zone, so that no hour comes twice. */
@@ -44,7 +45,8 @@ export const mysqlWords: Words = {
   read: (requests) => ({ sql: requests.map(readLane).join(' union all '), values: [] }),
   deleteDone,
   pruneDedup: (olderThanMs, limit) => ({
-    sql: `delete from settle_outbox_dedup where created_at < ${nowMs} - ${olderThanMs} order by created_at limit ${limit}`,
+    sql: `delete from settle_outbox_dedup where created_at < ${nowMs} - ${olderThanMs}
+      order by created_at limit ${limit}`,
     values: [],
   }),
 };
@@ -52,14 +54,14 @@ export const mysqlWords: Words = {
 /** Y1, Y2 */
 function readLane({ lane, after, limit }: ReadRequest): string {
   return `(select ${messageColumns({ exactly })} from settle_outbox force index (primary)
-    where lane = ${lane} and seq > ${after} order by settle_outbox.seq limit ${limit})`;
+    where lane = ${whole('lane', lane)} and seq > ${after} order by settle_outbox.seq limit ${whole('limit', limit)})`;
 }
 
 function deleteDone(settlements: readonly Settlement[]): DeleteDone {
   // Y3
   const inOrder = settlements.toSorted((a, b) => a.lane - b.lane);
   const lanes = inOrder.map(
-    ({ lane, token, done }) => `{"lane":${lane},"token":${token},"seqs":[${done.join(',')}]}`,
+    ({ lane, token, done }) => `{"lane":${whole('lane', lane)},"token":${token},"seqs":[${done.join(',')}]}`,
   );
   return { sql: deleteDoneSql, values: [`[${lanes.join(',')}]`], answer: 'counts' };
 }

@@ -9,8 +9,8 @@
 import type { OwnStatements, RunSql } from '../../local/own-statements.ts';
 import type { Settlement } from '../store.ts';
 import { numberOf, rowsOf, wholeOf } from './rows.ts';
+import { whole } from './whole.ts';
 import { contents, place, type Words } from './words.ts';
-import { wholeLane } from './lanes.ts';
 
 /** Gives back the lanes whose token does not stand. */
 export async function settleLanes(
@@ -64,7 +64,7 @@ async function standingLanes(
   { exactly }: Words,
   { settlements, lock }: { readonly settlements: readonly Settlement[]; readonly lock: string },
 ): Promise<ReadonlySet<Settlement>> {
-  const lanes = lanesOf(settlements).map(wholeLane);
+  const lanes = lanesOf(settlements).map((lane) => whole('lane', lane));
   const { rows } = await run(
     `select lane, ${exactly('token')} as token from settle_outbox_lanes where lane in (${lanes.join(',')}) order by lane ${lock}`,
     [],
