@@ -15,13 +15,17 @@ import {
   Res,
   UseInterceptors,
   type DynamicModule,
+  type INestApplication,
   type INestApplicationContext,
   type Type,
 } from '@nestjs/common';
 import { APP_INTERCEPTOR, NestFactory } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { from, map, range, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { expressTransaction } from '../../../lib/src/local/glue/express.ts';
+import { fastifyTransaction } from '../../../lib/src/local/glue/fastify.ts';
 import {
   nestTransactional,
   TransactionInterceptor,
@@ -285,19 +289,40 @@ class OrdersController {
 /** How the transaction of `waits` ends. */
 let waiting = Promise.withResolvers<{ readonly ended: Promise<string> }>();
 
+/** What the application serves HTTP with, and what stands around its requests. */
+interface Platform {
+  readonly name: string;
+  readonly create: (app: Type<unknown>) => Promise<INestApplication>;
+  readonly surround: (app: INestApplication, tx: Tx) => unknown;
+}
+
+const express: Platform = {
+  name: 'Express',
+  create: (app) => NestFactory.create(app, new ExpressAdapter(), { logger: false }),
+  surround: (app, tx) => app.use(expressTransaction(tx)),
+};
+
+const fastify: Platform = {
+  name: 'Fastify',
+  create: (app) => NestFactory.create<NestFastifyApplication>(app, new FastifyAdapter(), { logger: false }),
+  surround: (app, tx) => (app as NestFastifyApplication).register(fastifyTransaction(tx)),
+};
+
+const platforms = [express, fastify];
+
 async function serve(
+  platform: Platform,
   providers: DynamicModule['providers'],
-  prepare: (app: { use(middleware: unknown): unknown }, tx: Tx) => void = () => {},
+  prepare: Platform['surround'] = () => {},
 ): Promise<{
   readonly post: (path: string, body?: object) => Promise<{ status: number; body: string }>;
   readonly url: string;
 }> {
   const { tx, imports } = await modules();
-  const app = await NestFactory.create(
+  const app = await platform.create(
     moduleOf({ imports, controllers: [OrdersController], providers: [Orders, Trail, ...(providers ?? [])] }),
-    { logger: false },
   );
-  prepare(app, tx);
+  await prepare(app, tx);
   await app.listen(0, '127.0.0.1');
   onTestFinished(async () => {
     (app.getHttpServer() as Server).closeAllConnections();
@@ -314,20 +339,18 @@ async function serve(
   };
 }
 
-describe.each([
-  [
-    'TransactionInterceptor',
-    () =>
-      serve([
-        {
-          provide: APP_INTERCEPTOR,
-          inject: [transactionsToken()],
-          useFactory: (tx: Transactions<unknown>) => new TransactionInterceptor(tx),
-        },
-      ]),
-  ],
-  ['the middleware of Express', () => serve([], (app, tx) => app.use(expressTransaction(tx)))],
-])('a request of Nest within %s', (_name, start) => {
+const interceptor = {
+  provide: APP_INTERCEPTOR,
+  inject: [transactionsToken()],
+  useFactory: (tx: Transactions<unknown>) => new TransactionInterceptor(tx),
+};
+
+describe.each(
+  platforms.flatMap((platform) => [
+    { name: `TransactionInterceptor, on ${platform.name}`, start: () => serve(platform, [interceptor]) },
+    { name: `the glue of ${platform.name}`, start: () => serve(platform, [], platform.surround) },
+  ]),
+)('a request of Nest within $name', ({ start }) => {
   it('commits before it is answered', async () => {
     const { post } = await start();
     expect(await post('place', { value: 'row' })).toEqual({ status: 201, body: '{"label":"Orders.place"}' });
@@ -371,21 +394,15 @@ describe.each([
   });
 });
 
-describe('TransactionInterceptor', () => {
-  const interceptor = {
-    provide: APP_INTERCEPTOR,
-    inject: [transactionsToken()],
-    useFactory: (tx: Transactions<unknown>) => new TransactionInterceptor(tx),
-  };
-
+describe.each(platforms)('TransactionInterceptor on $name', (platform) => {
   it('rolls back what a handler did that answered by itself', async () => {
-    const { post } = await serve([interceptor]);
+    const { post } = await serve(platform, [interceptor]);
     expect(await post('by-itself')).toEqual({ status: 201, body: 'mine' });
     await orders.expectStored();
   });
 
   it('reads no more of an observable than its limit', async () => {
-    const { post } = await serve([interceptor]);
+    const { post } = await serve(platform, [interceptor]);
     expect((await post('endless')).status).toBe(500);
   });
 
@@ -401,7 +418,7 @@ describe('TransactionInterceptor', () => {
         return tx.required().label;
       }
     }
-    const app = await NestFactory.create(moduleOf({ controllers: [Always] }), { logger: false });
+    const app = await platform.create(moduleOf({ controllers: [Always] }));
     await app.listen(0, '127.0.0.1');
     onTestFinished(() => app.close());
     const response = await fetch(await app.getUrl(), { method: 'POST' });
