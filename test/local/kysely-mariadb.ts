@@ -1,29 +1,17 @@
 // Kysely has no dialect for mariadb. Its dialect of MySQL asks for so little that a pool of mariadb can do it.
+import { callbackify } from 'node:util';
 import type { Pool, PoolConnection } from 'mariadb';
 import type { MysqlPool, MysqlPoolConnection } from 'kysely';
 
 export function callbackPool(pool: Pool): MysqlPool {
   return {
-    getConnection(callback) {
-      pool.getConnection().then(
-        (connection) => callback(null, callbackConnection(connection)),
-        (error: unknown) => callback(error, undefined as never),
-      );
-    },
-    end(callback) {
-      pool.end().then(() => callback(null), callback);
-    },
+    getConnection: callbackify(async () => callbackConnection(await pool.getConnection())),
+    end: callbackify(() => pool.end()),
   };
 }
 
 function callbackConnection(connection: PoolConnection): MysqlPoolConnection {
-  type Callback = (error: unknown, result: unknown) => void;
-  const query = (text: string, values: readonly unknown[], callback?: Callback): void => {
-    connection.query(text, values).then(
-      (result: unknown) => callback?.(null, result),
-      (error: unknown) => callback?.(error, undefined),
-    );
-  };
+  const query = callbackify((sql: string, values: readonly unknown[]) => connection.query(sql, values));
   return {
     config: {},
     connect: (callback) => callback?.(null),
