@@ -54,6 +54,18 @@ export function readIncoming(
   };
 }
 
+/** What the owner's function says; nothing when it fails, so that a message that nobody can identify holds up no other. */
+export function toldBy<Came>(
+  identify: ((came: Came) => Partial<Identity>) | undefined,
+  came: Came,
+): Partial<Identity> {
+  try {
+    return identify?.(came) ?? {};
+  } catch {
+    return {};
+  }
+}
+
 function versionIn(text: string | undefined): number {
   return text !== undefined && /^[1-9]\d{0,8}$/.test(text) ? Number(text) : 1;
 }

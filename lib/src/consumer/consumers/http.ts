@@ -13,7 +13,7 @@ import { parseSecret, signatureToleranceMsDefault, verify } from '../../wire/sig
 import type { Handled, HandleMessage, IncomingMessage } from '../incoming.ts';
 import { handleSafely } from '../keep-consuming.ts';
 import { concurrencyDefault, drainTimeoutMsDefault, KeyedQueue } from '../keyed-queue.ts';
-import { type Identity, readIncoming } from '../read-incoming.ts';
+import { type Identity, readIncoming, toldBy } from '../read-incoming.ts';
 
 export interface WebhookConsumerOptions {
   /**
@@ -96,7 +96,7 @@ export function webhookConsumer(options: WebhookConsumerOptions): WebhookConsume
     }
     const payload = textOf(request.body, bodyBytesMax);
     checkSignature(request.headers, payload);
-    const message = messageOf(request, payload, identify?.({ ...request, payload }) ?? {});
+    const message = messageOf(request, payload, toldBy(identify, { ...request, payload }));
     if (message.id !== '') return message;
     throw new SettleError('invalid_request', 'the header webhook-id is missing', {
       next: 'Send an id that is the same whenever the message is sent',
@@ -118,9 +118,6 @@ export function webhookConsumer(options: WebhookConsumerOptions): WebhookConsume
   }
 
   async function stop(timeoutMs: number = drainTimeoutMsDefault): Promise<void> {
-    const turnAway = (items: readonly Item[]): void => {
-      for (const item of items) item.answer({ kind: 'not-handled', reason: 'the consumer is stopping' });
-    };
     turnAway(queue.withdraw(() => true));
     const { running } = await queue.drain(timeoutMs);
     turnAway(running);
@@ -132,6 +129,10 @@ export function webhookConsumer(options: WebhookConsumerOptions): WebhookConsume
 interface Item {
   readonly message: IncomingMessage;
   readonly answer: (handled: Handled) => void;
+}
+
+function turnAway(items: readonly Item[]): void {
+  for (const { answer } of items) answer({ kind: 'not-handled', reason: 'the consumer is stopping' });
 }
 
 function verifier({

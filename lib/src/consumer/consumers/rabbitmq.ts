@@ -5,14 +5,14 @@ import type { HandleMessage, IncomingMessage, RunningConsumer } from '../incomin
 import {
   asError,
   endedWithin,
-  handleSafely,
   keepConsuming,
   type ReconnectOptions,
   type Session,
 } from '../keep-consuming.ts';
 import { abortGraceMs, concurrencyDefault, itemsPerTurnDefault, KeyedQueue } from '../keyed-queue.ts';
-import { type Identity, readIncoming } from '../read-incoming.ts';
+import { type Identity, readIncoming, toldBy } from '../read-incoming.ts';
 import type { RabbitChannel, RabbitConsumingConnection, RabbitDelivery } from './rabbitmq-client.ts';
+import { untilHandled } from './until-handled.ts';
 
 export type { RabbitChannel, RabbitConsumingConnection, RabbitDelivery } from './rabbitmq-client.ts';
 
@@ -30,6 +30,8 @@ export interface RabbitConsumerOptions extends ReconnectOptions {
   readonly concurrency?: number;
   /** Messages that RabbitMQ sends ahead, at least `concurrency`. Default: 16 for each that is handled at a time. */
   readonly prefetch?: number;
+  /** Told when a message could not be handled, and is tried again. Default: `console.error`. */
+  readonly onTrouble?: (error: Error) => void;
   /** Who a message of somebody else is: what this gives goes before what the message says itself. Default: nothing. */
   readonly identify?: (delivery: RabbitDelivery) => Partial<Identity>;
 }
@@ -39,9 +41,9 @@ export interface RabbitConsumerOptions extends ReconnectOptions {
  * one key one after the other in the order they came, and reconnects.
  *
  * Order per key holds within one consumer. For several processes on one queue declare it with `x-single-active-consumer`, else
- * two of them handle messages of one key side by side. When a message could not be handled at all, as when the database is
- * down, everything not acknowledged goes back to the queue, in order, and consuming begins anew after a pause; a quorum queue
- * counts that, and from RabbitMQ 4 on drops a message after 20 times unless its `x-delivery-limit` says otherwise.
+ * two of them handle messages of one key side by side. What cannot be handled at all, as when the database is down, is tried again
+ * where it is, and what follows with its key waits. What is not acknowledged goes back to the queue, in order, when the consumer
+ * stops or its channel ends; RabbitMQ does that too after its `consumer_timeout`, 30 minutes by default.
  *
  * Throws `config_invalid` for limits that are none.
  */
@@ -84,7 +86,7 @@ class RabbitSession implements Session {
   readonly #queue: KeyedQueue<Item>;
   #consumerTag: string | undefined;
   #isOpen = true;
-  #isTaking = true;
+  readonly #ending = new AbortController();
   #isOver: (why: Error) => void = () => undefined;
 
   static async open(options: RabbitConsumerOptions, limits: Limits): Promise<RabbitSession> {
@@ -139,15 +141,19 @@ class RabbitSession implements Session {
   #take(delivery: RabbitDelivery | null): void {
     if (delivery === null) return this.#end(new Error(`RabbitMQ ended consuming ${this.#options.queue}`));
     // What comes when this is over is not acknowledged, and comes again.
-    if (this.#isTaking) this.#queue.push({ delivery, message: this.#read(delivery) });
+    if (!this.#ending.signal.aborted) this.#queue.push({ delivery, message: this.#read(delivery) });
   }
 
   async #handle({ delivery, message }: Item, signal: AbortSignal): Promise<void> {
-    const handled = await handleSafely(this.#options.handle, message, signal);
-    if (handled.kind === 'not-handled') {
-      return this.#end(new Error(`message ${message.id} could not be handled: ${handled.reason}`));
-    }
-    if (!this.#isOpen) return;
+    const { handle, onTrouble = logTrouble } = this.#options;
+    const isHandled = await untilHandled(handle, message, {
+      signal,
+      stopping: this.#ending.signal,
+      isWanted: () => true,
+      tell: onTrouble,
+    });
+    // What is not acknowledged goes back when the channel ends.
+    if (!isHandled || !this.#isOpen) return;
     try {
       this.#channel.ack(delivery);
     } catch (error) {
@@ -156,9 +162,9 @@ class RabbitSession implements Session {
     }
   }
 
-  /** Nothing begins any more: what was behind a message that was not handled may not overtake it. */
+  /** Nothing begins any more, and nothing is tried again: it all comes once more, in order. */
   #end(why: Error): void {
-    this.#isTaking = false;
+    this.#ending.abort();
     this.#queue.withdraw(() => true);
     this.#isOver(why);
   }
@@ -180,7 +186,7 @@ class RabbitSession implements Session {
         ref: `${queue}@${fields.deliveryTag}`,
       },
       // Any would do that no other message has: a repeat of it is not recognised.
-      { told: identify?.(delivery) ?? {}, fallbackId: () => crypto.randomUUID() },
+      { told: toldBy(identify, delivery), fallbackId: () => crypto.randomUUID() },
     );
   }
 }
@@ -205,4 +211,8 @@ function headersOf({ properties }: RabbitDelivery): Record<string, string> {
 
 function textOf(property: unknown): string | undefined {
   return typeof property === 'string' && property !== '' ? property : undefined;
+}
+
+function logTrouble(trouble: Error): void {
+  console.error('settle: a consumer of RabbitMQ:', trouble);
 }

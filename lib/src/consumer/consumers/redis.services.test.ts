@@ -69,6 +69,7 @@ describe.each(Object.entries(kinds))('consuming a stream over %s', (_name, open)
       blockMs: 20,
       reconnectMs: { min: 10, max: 100 },
       onDisconnect: () => undefined,
+      onTrouble: () => undefined,
       ...options,
     });
   }

@@ -11,14 +11,14 @@ import type { HandleMessage, IncomingMessage, RunningConsumer } from '../incomin
 import {
   asError,
   endedWithin,
-  handleSafely,
   keepConsuming,
   type ReconnectOptions,
   type Session,
 } from '../keep-consuming.ts';
 import { abortGraceMs, concurrencyDefault, itemsPerTurnDefault, KeyedQueue } from '../keyed-queue.ts';
-import { type Identity, readIncoming } from '../read-incoming.ts';
+import { type Identity, readIncoming, toldBy } from '../read-incoming.ts';
 import { entriesClaimed, entriesRead, type StreamEntry } from './redis-entries.ts';
+import { untilHandled } from './until-handled.ts';
 
 export type { IoredisClient, NodeRedisClient, RedisStreamClient } from '../../util/redis-commands.ts';
 export type { StreamEntry } from './redis-entries.ts';
@@ -51,6 +51,8 @@ export interface RedisConsumerOptions extends ReconnectOptions {
   readonly claimIdleMs?: number;
   /** How long a read waits for messages, and so a stop for the read. Default 1,000. */
   readonly blockMs?: number;
+  /** Told when a message could not be handled, and is tried again. Default: `console.error`. */
+  readonly onTrouble?: (error: Error) => void;
   /** Who a message of somebody else is: what this gives goes before what the entry says itself. Default: nothing. */
   readonly identify?: (entry: StreamEntry) => Partial<Identity>;
 }
@@ -121,7 +123,7 @@ class RedisSession implements Session {
   /** Read and not acknowledged: ours as long as we touch them. */
   readonly #held = new Set<string>();
   readonly #upkeep: NodeJS.Timeout;
-  #isTaking = true;
+  readonly #ending = new AbortController();
   #isKeepingUp = false;
   #isOver: (why: Error) => void = () => undefined;
 
@@ -160,10 +162,14 @@ class RedisSession implements Session {
     this.#end(new Error('the connection to Redis was lost'));
   }
 
+  #isTaking(): boolean {
+    return !this.#ending.signal.aborted;
+  }
+
   /** What this consumer had not acknowledged, in order, and then what is new. */
   async #read(): Promise<void> {
     let after = '0';
-    while (this.#isTaking) {
+    while (this.#isTaking()) {
       const isOwn = after !== '>';
       const room = Math.min(await this.#queue.room(), countMax);
       if (room === 0) return;
@@ -188,15 +194,19 @@ class RedisSession implements Session {
     // Trimmed or deleted while it was pending: there is nothing left to handle.
     if (entry.fields === undefined) return this.#acknowledge(id);
     this.#held.add(id);
-    while (this.#isTaking && this.#queue.free < 1) await this.#queue.room();
-    if (this.#isTaking) this.#queue.push({ id, message: this.#print(entry) });
+    while (this.#isTaking() && this.#queue.free < 1) await this.#queue.room();
+    if (this.#isTaking()) this.#queue.push({ id, message: this.#print(entry) });
   }
 
   async #handle({ id, message }: Item, signal: AbortSignal): Promise<void> {
-    const handled = await handleSafely(this.#options.handle, message, signal);
-    if (handled.kind === 'not-handled') {
-      return this.#end(new Error(`message ${message.id} could not be handled: ${handled.reason}`));
-    }
+    const { handle, onTrouble = logTrouble } = this.#options;
+    const isHandled = await untilHandled(handle, message, {
+      signal,
+      stopping: this.#ending.signal,
+      isWanted: () => true,
+      tell: onTrouble,
+    });
+    if (!isHandled) return;
     try {
       await this.#acknowledge(id);
     } catch (error) {
@@ -222,7 +232,7 @@ class RedisSession implements Session {
         const claimed = entriesClaimed(await this.#claim(next));
         for (const entry of claimed.entries) await this.#take(entry);
         ({ next } = claimed);
-      } while (next !== '0-0' && this.#isTaking && this.#queue.free > 0);
+      } while (next !== '0-0' && this.#isTaking() && this.#queue.free > 0);
     } catch (error) {
       this.#end(asError(error));
     }
@@ -269,9 +279,9 @@ class RedisSession implements Session {
     );
   }
 
-  /** Nothing begins any more: what was behind a message that was not handled may not overtake it. */
+  /** Nothing begins any more, and nothing is tried again: it is read once more, in order. */
   #end(why: Error): void {
-    this.#isTaking = false;
+    this.#ending.abort();
     this.#queue.withdraw(() => true);
     this.#isOver(why);
   }
@@ -288,7 +298,11 @@ class RedisSession implements Session {
     return readIncoming(
       headerStyles.redis,
       { payload: payload ?? '', headers, own: {}, source: stream, ref },
-      { told: identify?.(entry) ?? {}, fallbackId: () => ref },
+      { told: toldBy(identify, entry), fallbackId: () => ref },
     );
   }
+}
+
+function logTrouble(trouble: Error): void {
+  console.error('settle: a consumer of Redis:', trouble);
 }
