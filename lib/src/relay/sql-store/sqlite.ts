@@ -15,6 +15,11 @@ function given(columns: GivenColumns): string {
   return `(select ${values.join(', ')} from json_each(?)) as given`;
 }
 
+/** A cross join keeps this order. */
+function givenIn(table: string, columns: GivenColumns): string {
+  return `${given(columns)} cross join ${table} o on o.lane = given.lane and o.seq = given.seq`;
+}
+
 export const sqliteWords: Words = {
   nowMs,
   parameter: () => '?',
@@ -24,10 +29,9 @@ export const sqliteWords: Words = {
   locked: '',
   lockedUnlessInUse: '',
   given,
-  // A cross join keeps this order.
-  givenIn: (table, columns) =>
-    `${given(columns)} cross join ${table} o on o.lane = given.lane and o.seq = given.seq`,
-  deleteGiven: (table) => `delete from ${table} where (lane, seq) in (select lane, seq from ${given(place)})`,
+  givenIn,
+  // Not `(lane, seq) in (select …)`: SQLite 3.47 finds nothing by it where seq is the row's own number.
+  deleteGiven: (table) => `delete from ${table} where rowid in (select o.rowid from ${givenIn(table, place)})`,
   updateGiven: (set, columns) =>
     `update settle_outbox as o set ${set} from ${given(columns)} where o.lane = given.lane and o.seq = given.seq`,
   read: (requests) => ({
@@ -54,7 +58,7 @@ function deleteDone(settlements: readonly Settlement[]): DeleteDone {
 }
 
 const deleteDoneSql = `
-  delete from settle_outbox where (lane, seq) in (
-    select given.lane, given.seq from ${given({ ...place, token: 'whole' })}
+  delete from settle_outbox where rowid in (
+    select o.rowid from ${givenIn('settle_outbox', { ...place, token: 'whole' })}
     cross join settle_outbox_lanes l on l.lane = given.lane and l.token = given.token
   )`;
