@@ -3,6 +3,8 @@ import { SettleError } from '../../util/errors.ts';
 import type { Driver } from '../driver.ts';
 import { sqliteDriver, type SqliteDatabase, type SqliteHandle } from './sqlite.ts';
 
+export type { SqliteHandle } from './sqlite.ts';
+
 /** The part of better-sqlite3's `Database` that is used. */
 export interface BetterSqliteDatabase extends SqliteDatabase {
   readonly inTransaction: boolean;

@@ -2,6 +2,8 @@
 import type { Driver } from '../driver.ts';
 import { sqliteDriver, type SqliteDatabase, type SqliteHandle } from './sqlite.ts';
 
+export type { SqliteHandle } from './sqlite.ts';
+
 /** The part of `DatabaseSync` that is used. */
 export interface NodeSqliteDatabase extends SqliteDatabase {
   /** Older Nodes do not have it, 22.14 among them. */
