@@ -5,6 +5,7 @@
 import { plant, plantedBugs, type PlantedBug } from '../../lib/src/util/planted-bug.ts';
 import { checkers } from './checkers/index.ts';
 import { runSeed, type Failure } from './run.ts';
+import { runDelivery } from './delivery/run.ts';
 import { BadInput } from './spec-text.ts';
 
 /** Breaks no promise, only a figure: the same happens at another moment. */
@@ -12,23 +13,39 @@ const foundElsewhere: Readonly<Partial<Record<PlantedBug, string>>> = {
   'batch-by-timer': 'lib/src/engine/durability.test.ts',
 };
 
+/** Those that only messages meet. */
+const ofMessages: ReadonlySet<PlantedBug> = new Set([
+  'settle-without-token',
+  'settle-before-confirm',
+  'cursor-by-sequence',
+  'publish-past-a-failure',
+  'offset-before-work',
+] as const);
+
 type Hunt =
   | {
       readonly kind: 'found';
       readonly bug: PlantedBug;
       /** How many seeds were run, from 1 on; the last one found it. */
       readonly seeds: number;
-      readonly failure: Failure;
+      readonly failure: Found;
     }
   | { readonly kind: 'missed'; readonly bug: PlantedBug; readonly seeds: number };
+
+interface Found {
+  readonly invariant: string;
+  readonly what: string;
+}
 
 /** Seeds that break something without any bug say nothing about one. */
 const unsound = new Map<number, boolean>();
 
 async function hunt(bug: PlantedBug): Promise<Hunt> {
   for (let seeds = 1; seeds <= seedsMax; seeds++) {
-    const failure = await failureOf(seeds, bug);
-    if (failure !== undefined && !(await isUnsound(seeds))) return { kind: 'found', bug, seeds, failure };
+    const isOfMessages = ofMessages.has(bug);
+    const failure = await (isOfMessages ? deliveryFailureOf : failureOf)(seeds, bug);
+    if (failure !== undefined && (isOfMessages || !(await isUnsound(seeds))))
+      return { kind: 'found', bug, seeds, failure };
   }
   return { kind: 'missed', bug, seeds: seedsMax };
 }
@@ -44,6 +61,17 @@ async function failureOf(seed: number, ...bugs: readonly PlantedBug[]): Promise<
   plant(...bugs);
   try {
     return (await runSeed({ seed }, { checkers })).violations[0];
+  } finally {
+    plant();
+  }
+}
+
+/** The same for messages; no seed of theirs fails without a bug. */
+async function deliveryFailureOf(seed: number, ...bugs: readonly PlantedBug[]): Promise<Found | undefined> {
+  plant(...bugs);
+  try {
+    const [first] = (await runDelivery(seed)).violations;
+    return first === undefined ? undefined : { invariant: 'msg', what: `${first.fact}: ${first.what}` };
   } finally {
     plant();
   }

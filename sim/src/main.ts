@@ -5,22 +5,26 @@
  *   npm run sim -- --seeds 100000 --from 1       more of them
  *   npm run sim -- --seed 7 [--mask a,b] [--transactions N] [--safety MS]
  *   npm run sim -- --seed 7 --trace [gid]        what happened to one transaction, or to all
+ *   npm run sim -- --messages 7                  one seed of messages: outbox, relays, broker, consumers
  *   npm run sim -- --bugs [name ...]             after how many seeds each planted bug is found
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { huntAll } from './bugs.ts';
+import { runDelivery } from './delivery/run.ts';
 import { checkers } from './checkers/index.ts';
 import { mustMeet } from './coverage.ts';
 import { runSeed, type RunResult } from './run.ts';
 import { shrink } from './shrink.ts';
-import { BadInput, parseCount, parseRegressions, parseSpec, printSpec } from './spec-text.ts';
+import { BadInput, parseCount, parseRegressions, parseSeed, parseSpec, printSpec } from './spec-text.ts';
 import { story } from './story.ts';
 import type { SeedSpec } from './swarm.ts';
 import type { Report, Task } from './worker.ts';
 
 const seedsDefault = 5_000;
 const processesDefault = 2;
+/** A run of messages takes as long as so many of transactions. */
+const seedsPerDelivery = 20;
 /** No seed takes this long; one that does loops without letting virtual time pass. */
 const hangMs = 60_000;
 /** Failures that are shrunk and shown; the others are counted. */
@@ -37,6 +41,7 @@ try {
 async function main(argv: readonly string[]): Promise<number> {
   const [first, ...names] = argv;
   if (first === '--bugs') return huntAll(names);
+  if (first === '--messages') return oneOfMessages(parseSeed(names[0] ?? ''));
   const { trace, options, spec } = readArguments(argv);
   return spec === undefined ? many(options) : one(spec, trace);
 }
@@ -62,6 +67,18 @@ function describe({ scenario, history, violations, hash, events }: RunResult): v
   );
   for (const { invariant, gid, what } of violations) console.log(`BROKEN ${invariant} ${gid ?? ''} ${what}`);
   console.log(`trace hash ${hash}`);
+}
+
+async function oneOfMessages(seed: number): Promise<number> {
+  const { violations, history, hash, events, virtualMs } = await runDelivery(seed);
+  const { committed, log, effects } = history;
+  console.log(
+    `${committed.length} messages committed, ${log.length} published, ${effects.length} effects; ` +
+      `ended at ${seconds(virtualMs)}, ${events} events`,
+  );
+  for (const { fact, what } of violations) console.log(`BROKEN ${fact}: ${what}`);
+  console.log(`trace hash ${hash}`);
+  return violations.length === 0 ? 0 : 1;
 }
 
 function seconds(ms: number): string {
@@ -97,12 +114,12 @@ async function many({ from, seeds, processes, hashes }: Options): Promise<number
     if (report.hashAgain !== undefined) total.twice++;
     if (report.hashAgain !== undefined && report.hashAgain !== report.hash) {
       total.mismatches++;
-      console.log(`MISMATCH ${printSpec(report.spec)}: ${report.hash}, then ${report.hashAgain}`);
+      console.log(`MISMATCH ${printReport(report)}: ${report.hash}, then ${report.hashAgain}`);
     }
     if (hashes) console.log(`hash ${report.spec.seed} ${report.hash}`);
     if (report.violations.length === 0) return;
     failed.push(report);
-    console.log(`BROKEN ${printSpec(report.spec)}: ${report.violations[0] ?? ''}`);
+    console.log(`BROKEN ${printReport(report)}: ${report.violations[0] ?? ''}`);
   });
   const tookS = (performance.now() - startedMs) / 1_000;
   console.log(
@@ -117,16 +134,31 @@ async function many({ from, seeds, processes, hashes }: Options): Promise<number
   console.log(
     `${met.size} kinds of rare events met${seeds >= seedsDefault ? `, ${missing.length} of ${mustMeet.length} named ones missed` : ''}`,
   );
-  for (const report of failed.filter(({ hash }) => hash !== '').slice(0, shownMax)) await show(report);
+  const shown = failed.filter(({ of, hash }) => of === 'transactions' && hash !== '').slice(0, shownMax);
+  for (const report of shown) await show(report);
   if (failed.length > 0) console.log(`${failed.length} of ${total.runs} runs failed`);
   return failed.length + total.mismatches + missing.length === 0 ? 0 : 1;
 }
 
 function tasksOf(regressions: readonly SeedSpec[], from: number, seeds: number): Task[] {
   return [
-    ...regressions.map((spec) => ({ spec, twice: false })),
-    ...Array.from({ length: seeds }, (_, i) => ({ spec: { seed: from + i }, twice: i % 100 === 0 })),
+    ...regressions.map((spec) => ({ of: 'transactions' as const, spec, twice: false })),
+    ...Array.from({ length: seeds }, (_, i) => ({
+      of: 'transactions' as const,
+      spec: { seed: from + i },
+      twice: i % 100 === 0,
+    })),
+    ...Array.from({ length: Math.ceil(seeds / seedsPerDelivery) }, (_, i) => ({
+      of: 'messages' as const,
+      spec: { seed: from + i },
+      twice: i % 20 === 0,
+    })),
   ];
+}
+
+/** What replays it. */
+function printReport({ of, spec }: Report): string {
+  return of === 'messages' ? `--messages ${spec.seed}` : printSpec(spec);
 }
 
 function run(spec: SeedSpec): Promise<RunResult> {
@@ -179,7 +211,7 @@ function runOn(worker: ChildProcess, task: Task): Promise<Report> {
         met: [],
         hashAgain: undefined,
       };
-      end({ spec: task.spec, violations: [`world ${why}`], hash: '', ...nothing });
+      end({ of: task.of, spec: task.spec, violations: [`world ${why}`], hash: '', ...nothing });
     };
     const exited = (code: number | null): void => lost(`its process ended with ${code ?? 'a signal'}`);
     const timer = setTimeout(() => {

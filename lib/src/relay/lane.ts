@@ -3,20 +3,28 @@
  *
  * - N1 A message that is in memory is not taken in again, however often it is read: until the store has written down what
  *      became of it.
- * - N2 Reading goes on from a cursor. What commits late, with a smaller `seq`, stands behind it: the cursor goes back a
- *      little often, further seldom, and to the start now and then, so that no row is passed over for good.
+ * - N2 Reading goes on from a cursor. What commits late, with a smaller `seq`, stands behind it. So every read looks also at
+ *      what was numbered in the last moments: what it shows of a key is complete, and in order, as long as transactions commit
+ *      so soon after they have written their messages. For what commits later still, the cursor goes back now and then, in
+ *      the end to the start: no row is passed over for good.
  * - N3 Who passed messages over, for want of room or because they wait, has them read again; as soon as nobody wants what
  *      has been read before, the cursor goes on from where it had been. So a long row of waiting messages is read once.
  */
 import type { Row } from './line.ts';
 import type { LaneToken } from './store.ts';
 
-/** How far back the cursor goes, and how often: the longest a transaction may hold a `seq` before its row is seen late. */
+/** Milliseconds between the number of a message and its commit for which the order of its key holds. */
+export const commitsWithinMs = 2_000;
+
+/** How far back the cursor goes for what commits later, and how often. */
 const looksBack = [
-  { everyMs: 10, backMs: 2_000 },
   { everyMs: 1_000, backMs: 60_000 },
   { everyMs: 30_000, backMs: Number.POSITIVE_INFINITY },
 ] as const;
+
+/** By their times, messages are noted at most so often: a look at the last moments reaches back so much further. */
+const timeNoteEveryMs = 100;
+const timeNotesMax = (2 * commitsWithinMs) / timeNoteEveryMs;
 
 /** Positions are noted at most so often, for at most the longest finite look back. */
 const noteEveryMs = 500;
@@ -38,14 +46,20 @@ export class Lane implements LaneToken {
   isAtEnd = false;
   /** Messages still to be noted down before they are published. */
   careful: number;
-  /** Written down while a read was under way that may still show them (N1). */
+  /** Gone while a read was under way that may still show them (N1). */
   readonly goneMeanwhile = new Set<bigint>();
+  /** Failed, and that is not yet written down, or only since a read is under way: what is read of them is old. */
+  readonly unwritten = new Set<bigint>();
+  readonly writtenMeanwhile = new Set<bigint>();
   /** As far as it was ever read. */
   #reach = 0n;
   /** For whom it is read again, and up to where (N3). */
   readonly #rereading = new Map<object, bigint>();
   readonly #notes: { readonly atMs: number; readonly cursor: bigint }[] = [];
   readonly #lookedBackAtMs: number[];
+  readonly #timeNotes: { readonly atMs: number; readonly seq: bigint }[] = [];
+  /** When the youngest message that was read was numbered. */
+  #youngestMs = Number.NEGATIVE_INFINITY;
 
   constructor({ lane, token }: LaneToken, isAbandoned: boolean, nowMs: number) {
     this.lane = lane;
@@ -79,23 +93,39 @@ export class Lane implements LaneToken {
     return next;
   }
 
-  /**
-   * There may be more: behind the cursor, and before it (N2). Looking back waits for its time, and while there is a backlog
-   * only the far looks are made: gives back in how many milliseconds to look again, if this time it did not look back.
-   */
-  look(nowMs: number): number | undefined {
+  /** There may be more: behind the cursor, and before it if it is time (N2); while there is a backlog, only the far look is made. */
+  look(nowMs: number): void {
     const wasAtEnd = this.isAtEnd;
     this.isAtEnd = false;
-    let hasLookedBack = false;
     for (const [i, { everyMs, backMs }] of looksBack.entries()) {
       const isTime = nowMs - (this.#lookedBackAtMs[i] ?? 0) >= everyMs;
       if (!isTime || (!wasAtEnd && Number.isFinite(backMs))) continue;
       this.#lookedBackAtMs[i] = nowMs;
-      hasLookedBack = true;
       const back = this.#cursorAt(nowMs - backMs);
       if (back < this.cursor) this.rereadFrom(back + 1n, this);
     }
-    return hasLookedBack ? undefined : looksBack[0].everyMs;
+  }
+
+  /**
+   * After which message a read has to look for late ones too, by the time of the database (N2); undefined when all before the
+   * cursor are too old for any.
+   */
+  lateAfter(databaseMs: number): bigint | undefined {
+    const safeMs = databaseMs - commitsWithinMs;
+    if (safeMs >= this.#youngestMs) return undefined;
+    const safe = this.#timeNotes.findLast(({ atMs }) => atMs <= safeMs)?.seq ?? 0n;
+    return safe < this.cursor ? safe : undefined;
+  }
+
+  /** What is read from now on shows all that is written. */
+  beginsReading(): void {
+    this.goneMeanwhile.clear();
+    this.writtenMeanwhile.clear();
+  }
+
+  /** Whether what was read of that message may be older than what is known of it. */
+  isOutdated(seq: bigint): boolean {
+    return this.unwritten.has(seq) || this.writtenMeanwhile.has(seq);
   }
 
   /** Nothing is left behind the cursor. */
@@ -105,16 +135,25 @@ export class Lane implements LaneToken {
     if (this.#reach > this.cursor) this.cursor = this.#reach;
   }
 
-  /** Read up to here. */
-  advance(to: bigint, nowMs: number): void {
+  /** Read up to this message, which was numbered at that time of the database. */
+  advance(to: bigint, createdAtMs: number, nowMs: number): void {
     if (to > this.cursor) this.cursor = to;
     for (const [who, until] of this.#rereading) if (until <= to) this.#rereading.delete(who);
     if (to <= this.#reach) return;
     this.#reach = to;
+    this.#noteTime(to, createdAtMs);
     const last = this.#notes.at(-1);
     if (last !== undefined && nowMs - last.atMs < noteEveryMs) return;
     this.#notes.push({ atMs: nowMs, cursor: to });
     if (this.#notes.length > notesMax) this.#notes.shift();
+  }
+
+  #noteTime(seq: bigint, atMs: number): void {
+    if (atMs > this.#youngestMs) this.#youngestMs = atMs;
+    const last = this.#timeNotes.at(-1);
+    if (last !== undefined && atMs - last.atMs < timeNoteEveryMs) return;
+    this.#timeNotes.push({ atMs, seq });
+    if (this.#timeNotes.length > timeNotesMax) this.#timeNotes.shift();
   }
 
   /** Where the cursor stood at that time; the start where nobody knows. */

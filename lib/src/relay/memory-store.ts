@@ -43,6 +43,8 @@ export interface MemoryOutbox extends RelayStore {
   append(...messages: readonly NewMessage[]): void;
   /** What is in lanes, in order of `seq`. */
   readonly waiting: readonly StoredMessage[];
+  /** Of the last take-over of that lane. */
+  tokenOf(lane: number): bigint;
 }
 
 interface LaneRow {
@@ -144,6 +146,7 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
     get waiting() {
       return sorted();
     },
+    tokenOf: (lane) => lanes[lane]?.token ?? 0n,
     async heartbeat(relay, ttlMs): Promise<LaneView> {
       relays.set(relay, nowMs() + ttlMs);
       for (const row of lanes) if (row.owner === relay) row.untilMs = nowMs() + ttlMs;

@@ -65,7 +65,9 @@ export interface RelayLimits {
   readonly pollMaxMs: number;
   /** Milliseconds after which a call of a publisher is aborted. Default: 30,000. */
   readonly publishTimeoutMs: number;
-  /** Relays that a message may take with it before it is given up. Default: 3. */
+  /**
+   * Relays that may vanish while a message is under way, from the second one on alone, before it is given up. Default: 5.
+   */
   readonly crashesMax: number;
   /** Milliseconds for which a dedup key is remembered. Default: 7 days. */
   readonly dedupRetentionMs: number;
@@ -80,7 +82,7 @@ export const relayLimitsDefault: RelayLimits = {
   pollMinMs: 50,
   pollMaxMs: 1_000,
   publishTimeoutMs: 30_000,
-  crashesMax: 3,
+  crashesMax: 5,
   dedupRetentionMs: 7 * 24 * 3_600_000,
 };
 

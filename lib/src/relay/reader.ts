@@ -8,7 +8,8 @@ import { backoffMs, type RelayClock } from './clock.ts';
 import type { Lane } from './lane.ts';
 import type { RelayLimits } from './options.ts';
 import type { StoredMessage } from '../outbox/message.ts';
-import type { RelayStore } from './store.ts';
+import { planted } from '../util/planted-bug.ts';
+import type { ReadRequest, RelayStore } from './store.ts';
 import type { Work } from './work.ts';
 
 export interface ReaderPorts {
@@ -39,6 +40,9 @@ const roomPart = 4;
 const rowsPerLaneMin = 4;
 /** Reading on for others, past messages that there is no room for, takes at most this part of the time. */
 const passingPart = 10;
+
+/** Late messages that one read finds in a lane, besides those in memory; those passed over a moment ago count among them. */
+const lateMax = 200;
 
 const again = { baseMs: 50, maxMs: 2_000 };
 
@@ -106,11 +110,12 @@ export class Reader {
     this.isReading = true;
     this.isDirty = false;
     const requests = lanes.map(({ lane, cursor }) => ({ lane, after: cursor, limit }));
-    for (const lane of lanes) lane.goneMeanwhile.clear();
+    const late = planted('cursor-by-sequence') ? [] : lanes.flatMap((lane) => this.#lateRequest(lane));
+    for (const lane of lanes) lane.beginsReading();
     const startedMs = clock.now();
     const asking = [...this.#asking];
     try {
-      const messages = await store.read(requests);
+      const messages = await store.read([...late, ...requests]);
       this.isReading = false;
       this.#failures = 0;
       const valid = lanes.filter(({ state, cursor }, i) => state === 'held' && cursor === requests[i]?.after);
@@ -124,6 +129,15 @@ export class Reader {
       this.#pause('failed', backoffMs(++this.#failures, again, random));
       done(0);
     }
+  }
+
+  /** For messages that commit late: in the same statement, so that whoever sees a later one sees them too (N2). */
+  #lateRequest(lane: Lane): readonly ReadRequest[] {
+    const after = lane.lateAfter(this.#ports.nowMs());
+    if (after === undefined) return [];
+    let known = 0;
+    for (const seq of lane.rows.keys()) if (seq > after && seq <= lane.cursor) known++;
+    return [{ lane: lane.lane, after, limit: known + lateMax }];
   }
 
   #pause(why: 'failed' | 'passing', delayMs: number): void {
@@ -142,30 +156,26 @@ export class Reader {
     const { work, nowMs, clock, isMerged } = this.#ports;
     const count = { kept: 0, passed: 0 };
     const byLane = Map.groupBy(messages, ({ lane }) => lane);
-    // Of a lane that may have more, nothing is known beyond its last row: others wait for it.
-    let until: bigint | undefined;
-    if (isMerged) {
-      for (const [i, { lane }] of lanes.entries()) {
-        const rows = byLane.get(lane) ?? [];
-        const last = rows.at(-1)?.seq;
-        const mayHaveMore = last !== undefined && rows.length >= (requests[i]?.limit ?? 0);
-        if (mayHaveMore && (until === undefined || last < until)) until = last;
-      }
-    }
-    const ended: Lane[] = [];
-    const taken: { readonly lane: Lane; readonly message: StoredMessage }[] = [];
-    let bytes = 0;
-    for (const [i, lane] of lanes.entries()) {
+    const found = lanes.flatMap((lane, i) => {
       const request = requests[i];
       // A1
-      if (request === undefined || lane.state !== 'held' || lane.cursor !== request.after) continue;
-      const rows = byLane.get(lane.lane) ?? [];
+      if (request === undefined || lane.state !== 'held' || lane.cursor !== request.after) return [];
+      const rows = inOrder(byLane.get(lane.lane) ?? []);
+      const isLast = rows.filter(({ seq }) => seq > request.after).length < request.limit;
+      return [{ lane, rows, isLast }];
+    });
+    const until = isMerged ? knownUntil(found) : undefined;
+    const taken: { readonly lane: Lane; readonly message: StoredMessage }[] = [];
+    const ended: Lane[] = [];
+    let bytes = 0;
+    for (const { lane, rows, isLast } of found) {
+      let isCut = false;
       for (const message of rows) {
         bytes += message.payload.length;
         if (until === undefined || message.seq <= until) taken.push({ lane, message });
+        else isCut = true;
       }
-      const isCut = until !== undefined && rows.some(({ seq }) => until !== undefined && seq > until);
-      if (rows.length < request.limit && !isCut && !this.isDirty) ended.push(lane);
+      if (isLast && !isCut && !this.isDirty) ended.push(lane);
     }
     if (isMerged) taken.sort((a, b) => (a.message.seq < b.message.seq ? -1 : 1));
     const atMs = nowMs();
@@ -173,10 +183,39 @@ export class Reader {
       const fate = work.accept(lane, message, atMs);
       if (fate === 'kept') count.kept++;
       if (fate === 'passed') count.passed++;
-      lane.advance(message.seq, clock.now());
+      lane.advance(message.seq, message.createdAtMs, clock.now());
     }
     for (const lane of ended) lane.hasEnded();
     if (messages.length > 0) this.#bytes = Math.max(256, this.#bytes / 2, bytes / messages.length);
     return count;
   }
+}
+
+interface Found {
+  readonly rows: readonly StoredMessage[];
+  /** There are no more of the lane. */
+  readonly isLast: boolean;
+}
+
+/** Each once: what is late is asked for besides what is new, and may overlap it. */
+function inOrder(rows: readonly StoredMessage[]): readonly StoredMessage[] {
+  let last = 0n;
+  const isInOrder = rows.every(({ seq }) => {
+    const isAfter = seq > last;
+    last = seq;
+    return isAfter;
+  });
+  if (isInOrder) return rows;
+  const bySeq = new Map(rows.map((row) => [row.seq, row]));
+  return [...bySeq.values()].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+}
+
+/** Of a lane that may have more, nothing is known beyond its last row: others wait for it. */
+function knownUntil(found: readonly Found[]): bigint | undefined {
+  let until: bigint | undefined;
+  for (const { rows, isLast } of found) {
+    const last = rows.at(-1)?.seq;
+    if (!isLast && last !== undefined && (until === undefined || last < until)) until = last;
+  }
+  return until;
 }

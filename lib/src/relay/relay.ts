@@ -376,14 +376,11 @@ class TheRelay implements Relay {
   /** Something may be there. */
   #look(): void {
     const nowMs = this.#clock.now();
-    let againMs: number | undefined;
-    if (!planted('cursor-by-sequence')) {
-      for (const lane of this.#lanes.values()) againMs = lane.look(nowMs) ?? againMs;
-    } else for (const lane of this.#lanes.values()) lane.isAtEnd = false;
-    this.#reader.isDirty = true;
-    if (againMs !== undefined && !this.#timers.has('look-back')) {
-      this.#timer('look-back', againMs, () => this.#look());
+    for (const lane of this.#lanes.values()) {
+      if (planted('cursor-by-sequence')) lane.isAtEnd = false;
+      else lane.look(nowMs);
     }
+    this.#reader.isDirty = true;
     this.#pump();
   }
 

@@ -101,7 +101,7 @@ export class Work {
       return this.#pass(destination, lane, seq, 'waits');
     }
     if (line.isOrdered && this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
-    if (line.state.kind === 'waiting') return this.#pass(line, lane, seq, 'waits');
+    if (line.state.kind === 'waiting' || lane.isOutdated(seq)) return this.#pass(line, lane, seq, 'waits');
     if (line.passed.isBefore(seq) || line.rows.length >= this.#lineMax(line)) {
       return this.#pass(line, lane, seq, 'passed');
     }
@@ -315,7 +315,8 @@ export class Work {
 
   #putBack(row: Row): void {
     if (row.lane.state !== 'held') return this.#drop(row);
-    row.line.rows.unshift(row);
+    if (planted('publish-past-a-failure')) row.line.rows.push(row);
+    else row.line.rows.unshift(row);
     if (!row.isNoted) return;
     // It was begun with, and this relay lives.
     row.isNoted = false;
@@ -323,6 +324,7 @@ export class Work {
     const { seq } = row.message;
     const fate = { kind: 'failed', seq, attempts, reason: 'put back', retryInMs: 0, place: 'stay' } as const;
     this.#settler.add(row.lane, fate);
+    row.lane.unwritten.add(seq);
   }
 
   /** Lines that begin to wait at the end of `#conclude`. */
@@ -346,6 +348,7 @@ export class Work {
     const attempts = row.attempts;
     const place = line.isOrdered ? 'stay' : 'later';
     this.#settler.add(lane, { kind: 'failed', seq, attempts, reason: cut(reason), retryInMs, place });
+    lane.unwritten.add(seq);
     const destination = line.destination.name;
     tell({ kind: 'failed', id: message.id, type: message.type, destination, attempts, reason, retryInMs });
     if (place === 'later') return this.#ports.postponed(retryInMs);
@@ -382,6 +385,7 @@ export class Work {
   #written(lane: Lane, fates: readonly Fate[]): void {
     for (const fate of fates) {
       const row = lane.rows.get(fate.seq);
+      if (fate.kind === 'failed' && lane.unwritten.delete(fate.seq)) lane.writtenMeanwhile.add(fate.seq);
       if (row === undefined) continue;
       if (fate.kind === 'started') this.#noted(row);
       else if (!(fate.kind === 'failed' && fate.place === 'stay')) {
