@@ -1,4 +1,5 @@
 /** How far a member of a group has come in one partition, while that is its own. */
+import { planted } from '../../util/planted-bug.ts';
 
 export class PartitionProgress {
   readonly topic: string;
@@ -22,7 +23,7 @@ export class PartitionProgress {
 
   /** Everything before it is done, and so it may be committed. */
   get position(): bigint {
-    return this.#taken[0] ?? this.#next;
+    return planted('offset-before-work') ? this.#next : (this.#taken[0] ?? this.#next);
   }
 
   /** It is somebody else's now: nothing of it is begun or committed any more. */
