@@ -49,6 +49,8 @@ export const services = {
   mariadbReplica,
   redis,
   privateRedis: privateOf(redis),
+  privatePostgres: privateOf(postgres),
+  privateMariadb: privateOf(mariadb),
   nats,
   privateNats: privateOf(nats),
   rabbitmq,

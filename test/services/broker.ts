@@ -88,7 +88,13 @@ export interface PrivateBroker {
 }
 
 export async function privateBroker(
-  service: 'privateNats' | 'privateRabbitmq' | 'privateKafka' | 'privateRedis',
+  service:
+    | 'privateNats'
+    | 'privateRabbitmq'
+    | 'privateKafka'
+    | 'privateRedis'
+    | 'privatePostgres'
+    | 'privateMariadb',
 ): Promise<PrivateBroker> {
   const line = await Line.open();
   const tell = (verb: 'kill' | 'restart' | 'pause' | 'resume' | 'stop') => async () => {
