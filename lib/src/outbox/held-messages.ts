@@ -17,7 +17,7 @@ import { heldMax, heldWished } from './limits.ts';
 /** Writes messages in their transaction, and gives back how many: some may be there already. */
 export type WriteDrafts = (drafts: readonly Draft[]) => Promise<number>;
 
-/** One call of `send` or `sendMany`. */
+/** One call of `send` or `sendMany`, of at least one message. */
 interface Sending {
   readonly level: Level;
   state: SendingState;
@@ -26,7 +26,7 @@ interface Sending {
 type SendingState =
   /** H2 */
   | { readonly kind: 'checking'; readonly drafts: Promise<readonly Draft[]> }
-  | { readonly kind: 'held' | 'writing'; readonly drafts: readonly Draft[] }
+  | { readonly kind: 'held'; readonly drafts: readonly Draft[] }
   | { readonly kind: 'written' }
   /** It was invalid, or written by others before. */
   | { readonly kind: 'nothing' }
@@ -122,12 +122,7 @@ export class HeldMessages {
   async #writeEarly(level: Level, write: WriteDrafts): Promise<boolean> {
     this.#tidy();
     const writable = this.#writableIn(level);
-    this.#writing = this.#write(writable, write);
-    try {
-      await this.#writing;
-    } finally {
-      this.#writing = undefined;
-    }
+    await this.#write(writable, write);
     this.#lookAt = {
       messages: this.#messages + heldWished.messages,
       bytes: this.#bytes + heldWished.bytes,
@@ -149,27 +144,24 @@ export class HeldMessages {
     return writable;
   }
 
-  /** Those of them that are held, in their order. */
+  /** Those of them that are held, in their order. Only one such call at a time. */
   async #write(sendings: readonly Sending[], write: WriteDrafts): Promise<void> {
-    const due: Sending[] = [];
-    const drafts: Draft[] = [];
-    for (const sending of sendings) {
-      if (sending.state.kind !== 'held') continue;
-      due.push(sending);
-      for (const draft of sending.state.drafts) drafts.push(draft);
-      sending.state = { kind: 'writing', drafts: sending.state.drafts };
-    }
+    const due = sendings.filter(({ state }) => state.kind === 'held');
+    const drafts = due.flatMap(({ state }) => (state.kind === 'held' ? state.drafts : []));
     if (drafts.length === 0) return;
     const became = (state: SendingState): void => {
       for (const sending of due) sending.state = state;
+      this.#writing = undefined;
       this.#recount();
     };
-    try {
-      became((await write(drafts)) > 0 ? written : nothing);
-    } catch (error) {
-      became({ kind: 'failed', error });
-      throw error;
-    }
+    this.#writing = write(drafts).then(
+      (count) => became(count > 0 ? written : nothing),
+      (error: unknown) => {
+        became({ kind: 'failed', error });
+        throw error;
+      },
+    );
+    await this.#writing;
   }
 
   #count(drafts: readonly Draft[]): void {
@@ -192,7 +184,7 @@ export class HeldMessages {
   #recount(): void {
     this.#messages = this.#bytes = 0;
     for (const { state } of this.#sendings) {
-      if (state.kind !== 'held' && state.kind !== 'writing') continue;
+      if (state.kind !== 'held') continue;
       this.#messages += state.drafts.length;
       this.#bytes += bytesOf(state.drafts);
     }

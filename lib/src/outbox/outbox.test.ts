@@ -1,9 +1,10 @@
 import { describe, expect, expectTypeOf, test, vi } from 'vitest';
 import { outcomeOf, thrownBy, turn } from '../../../test/local/world.ts';
-import { migrated, world } from '../../../test/outbox/sqlite-outbox.ts';
+import { many, migrated, world } from '../../../test/outbox/sqlite-outbox.ts';
 import { nodeSqliteDriver } from '../local/adapters/node-sqlite.ts';
 import { createTransactions } from '../local/manager.ts';
 import { defineMessages, message } from './define-messages.ts';
+import { heldWished } from './limits.ts';
 import { laneCount, laneOf } from './message.ts';
 import { createOutbox } from './outbox.ts';
 
@@ -364,6 +365,27 @@ describe('who listens for commits', () => {
     forget();
     await tx.run(() => outbox.send('note', 'd'));
     expect(heard).toHaveLength(2);
+  });
+
+  test('hears of one that wrote all of them early, unless that was undone', async () => {
+    const { tx, outbox } = await migrated();
+    let heard = 0;
+    outbox.onCommitted(() => heard++);
+    await tx.run(async () => {
+      for (let n = 0; n < 2; n++) await outbox.sendMany(many(heldWished.messages));
+    });
+    expect(heard).toBe(1);
+    await tx.run(async () => {
+      const undone = tx.run(
+        async () => {
+          await outbox.sendMany(many(heldWished.messages));
+          throw new Error('undo');
+        },
+        { propagation: 'nested' },
+      );
+      await outcomeOf(undone);
+    });
+    expect(heard).toBe(1);
   });
 
   test('hears nothing of one that was rolled back, or wrote none', async () => {

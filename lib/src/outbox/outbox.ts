@@ -151,6 +151,7 @@ class Sender<Client> {
       if (outsideTransaction !== 'begin') throw noTransaction(messages[0]?.type);
       return await this.#tx.run(() => this.send(messages, {}), { label: 'outbox' });
     }
+    if (messages.length === 0) return [];
     const drafts = this.#draftsOf(messages);
     const level = writableLevelOf(t);
     const { held } = this.#holdingOf(level);
