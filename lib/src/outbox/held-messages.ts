@@ -97,8 +97,13 @@ export class HeldMessages {
     if (this.#writing === undefined) await this.#writeEarly(level, write);
   }
 
-  /** Writes all that survives; gives back whether the transaction wrote any message. Called at its end. */
-  async writeAll(write: WriteDrafts): Promise<boolean> {
+  /** Whether there are messages that are written, and not undone. */
+  get hasWritten(): boolean {
+    return this.#sendings.some(({ level, state }) => state.kind === 'written' && !isUndone(level));
+  }
+
+  /** Writes all that survives; called at the end of the transaction. */
+  async writeAll(write: WriteDrafts): Promise<void> {
     await this.#quiet();
     for (;;) {
       this.#tidy();
@@ -110,7 +115,6 @@ export class HeldMessages {
     }
     for (const { state } of this.#sendings) if (state.kind === 'failed') throw state.error;
     await this.#write(this.#sendings, write);
-    return this.#sendings.some(({ state }) => state.kind === 'written');
   }
 
   /** Waits for the writing that is under way. How that went is told to whoever asked for it. */
@@ -173,10 +177,9 @@ export class HeldMessages {
   #tidy(): void {
     const writtenIn = new Set<Level>();
     this.#sendings = this.#sendings.filter(({ level, state }) => {
-      const home = homeOf(level);
-      if (home.fate === 'undone' || state.kind === 'nothing') return false;
+      if (isUndone(level) || state.kind === 'nothing') return false;
       if (state.kind !== 'written') return true;
-      return writtenIn.size < writtenIn.add(home).size;
+      return writtenIn.size < writtenIn.add(homeOf(level)).size;
     });
     this.#recount();
   }
@@ -194,6 +197,10 @@ export class HeldMessages {
 /** Where what happened in a level is part of by now: a level that is open, or undone. */
 function homeOf(level: Level): Level {
   return level.fate === 'released' && level.parent !== undefined ? homeOf(level.parent) : level;
+}
+
+function isUndone(level: Level): boolean {
+  return homeOf(level).fate === 'undone';
 }
 
 function isAround(outer: Level, { parent }: Level): boolean {

@@ -293,9 +293,10 @@ describe('outside of a transaction', () => {
   });
 
   test('and in one that only reads', async () => {
-    const { tx, outbox } = await migrated();
-    const reading = tx.run(() => outbox.send('note', 'a'), { readOnly: true });
+    const { tx, outbox, slow } = await migrated();
+    const reading = tx.run(() => outbox.send('order.slow', { id: '' }), { readOnly: true });
     expect(await outcomeOf(reading)).toBe('option_conflict');
+    expect(slow.waiting).toBe(0);
   });
 });
 

@@ -126,7 +126,6 @@ interface Holding {
   readonly held: HeldMessages;
   /** Whether a hook before the commit will write what is held. */
   isHooked: boolean;
-  hasWritten: boolean;
 }
 
 class Sender<Client> {
@@ -152,9 +151,10 @@ class Sender<Client> {
       return await this.#tx.run(() => this.send(messages, {}), { label: 'outbox' });
     }
     if (messages.length === 0) return [];
-    const drafts = this.#draftsOf(messages);
+    // Before any schema is asked: what it says later has to reach somebody.
     const level = writableLevelOf(t);
     const { held } = this.#holdingOf(level);
+    const drafts = this.#draftsOf(messages);
     const write = this.#writeIn(t);
     if (!isPromiseLike(drafts) && held.hasRoomFor(drafts)) held.add(level, drafts);
     else await held.addLater(level, drafts, write);
@@ -193,9 +193,9 @@ class Sender<Client> {
   }
 
   #begin(root: Level): Holding {
-    const holding: Holding = { held: new HeldMessages(), isHooked: false, hasWritten: false };
+    const holding: Holding = { held: new HeldMessages(), isHooked: false };
     const tell = (): void => {
-      if (holding.hasWritten) this.#tellCommitted();
+      if (holding.held.hasWritten) this.#tellCommitted();
     };
     root.hooks.after('committed', tell);
     root.hooks.after('unknown', tell);
@@ -208,7 +208,7 @@ class Sender<Client> {
     holding.isHooked = false;
     const t = this.#tx.required();
     if (scopeOf(t).isDoomed) return;
-    holding.hasWritten = await holding.held.writeAll(this.#writeIn(t));
+    await holding.held.writeAll(this.#writeIn(t));
   }
 
   #writeIn(t: Transaction<Client>): WriteDrafts {
