@@ -67,10 +67,18 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
     untilMs: 0,
   }));
 
+  /** By lane, in order; until the next change. */
+  let ordered: Map<number, StoredMessage[]> | undefined;
   const sorted = (): StoredMessage[] => [...rows.values()].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+  const inLanes = (): Map<number, StoredMessage[]> => (ordered ??= Map.groupBy(sorted(), ({ lane }) => lane));
   const isFree = (row: LaneRow): boolean => row.owner === undefined || row.untilMs <= nowMs();
   const held = (relay: string): LaneToken[] =>
     lanes.flatMap(({ owner, token }, lane) => (owner === relay ? [{ lane, token }] : []));
+
+  function changed(): typeof rows {
+    ordered = undefined;
+    return rows;
+  }
 
   function make({
     key,
@@ -101,31 +109,31 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
   function begin(message: NewMessage): () => void {
     const made = make(message);
     return () => {
-      if (message.delayMs === undefined) rows.set(made.seq, made);
+      if (message.delayMs === undefined) changed().set(made.seq, made);
       else delayed.push(made);
     };
   }
 
   function settleOne({ done, started, failed, dead: died }: Settlement): void {
-    for (const seq of done) rows.delete(seq);
+    for (const seq of done) changed().delete(seq);
     for (const seq of started) update(seq, (row) => ({ ...row, starts: row.starts + 1 }));
     for (const { seq, attempts, retryInMs, place } of failed) {
       update(seq, (row) => ({ ...row, attempts, starts: 0, dueAtMs: nowMs() + retryInMs }));
       const row = rows.get(seq);
       if (place === 'stay' || row === undefined) continue;
-      rows.delete(seq);
+      changed().delete(seq);
       delayed.push(row);
     }
     for (const { seq, attempts, ...why } of died) {
       const row = rows.get(seq);
       if (row !== undefined) dead.set(seq, { ...row, attempts, ...why, diedAtMs: nowMs() });
-      rows.delete(seq);
+      changed().delete(seq);
     }
   }
 
   function update(seq: bigint, change: (row: StoredMessage) => StoredMessage): void {
     const row = rows.get(seq);
-    if (row !== undefined) rows.set(seq, change(row));
+    if (row !== undefined) changed().set(seq, change(row));
   }
 
   function deadOnes({ ids, type, cause, diedBeforeMs }: DeadLetterQuery): DeadLetter[] {
@@ -179,10 +187,9 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
       for (const row of lanes) if (row.owner === relay) row.owner = undefined;
     },
     async read(requests) {
+      const byLane = inLanes();
       return requests.flatMap(({ lane, after, limit }) =>
-        sorted()
-          .filter((row) => row.lane === lane && row.seq > after)
-          .slice(0, limit),
+        (byLane.get(lane) ?? []).filter(({ seq }) => seq > after).slice(0, limit),
       );
     },
     async settle(settlements) {
@@ -197,7 +204,7 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
       delayed.splice(0, due.length);
       for (const row of due) {
         const seq = ++lastSeq;
-        rows.set(seq, { ...row, seq, dueAtMs: undefined });
+        changed().set(seq, { ...row, seq, dueAtMs: undefined });
       }
       const [next] = delayed;
       return {
@@ -230,7 +237,7 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
           ...row
         } of chosen) {
           dead.delete(row.seq);
-          rows.set(row.seq, { ...row, attempts: 0, starts: 0, dueAtMs: undefined });
+          changed().set(row.seq, { ...row, attempts: 0, starts: 0, dueAtMs: undefined });
         }
         return chosen.length;
       },

@@ -198,8 +198,9 @@ class DeliveryWorld {
 
   /** Watches what a settlement under an old token does. */
   async #settle(process: Process, settlements: readonly Settlement[]): Promise<readonly number[]> {
-    const before = new Set(this.#outbox.waiting.map(({ seq }) => seq));
     const stale = settlements.filter(({ lane, token }) => this.#outbox.tokenOf(lane) !== token);
+    if (stale.length === 0) return this.#outbox.settle(settlements);
+    const before = new Set(this.#outbox.waiting.map(({ seq }) => seq));
     const lost = await this.#outbox.settle(settlements);
     const after = new Set(this.#outbox.waiting.map(({ seq }) => seq));
     for (const { lane, done, dead } of stale) {
