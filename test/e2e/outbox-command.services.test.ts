@@ -19,7 +19,7 @@ const subjects = [
     name: 'PostgreSQL',
     url: () => postgres.url,
     refused: 'password authentication failed|does not exist',
-    open() {
+    open: () => {
       const pool = new Pool({ connectionString: postgres.url });
       return { driver: pgDriver(pool) as Driver<unknown>, close: () => pool.end() };
     },
@@ -28,7 +28,7 @@ const subjects = [
     name: 'MariaDB',
     url: () => mariadb.url.replace(/^mysql:/, 'mariadb:'),
     refused: 'Access denied',
-    open() {
+    open: () => {
       const pool = createPool(mariadb.url);
       return { driver: mysql2Driver(pool) as Driver<unknown>, close: () => pool.end() };
     },

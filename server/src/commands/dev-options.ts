@@ -1,4 +1,5 @@
 /** The options of `settle dev`. */
+import { SettleError } from 'settle/core';
 import {
   choiceOption,
   integerOption,
@@ -13,9 +14,13 @@ import {
   type DatabaseChoice,
   type DatabaseItem,
 } from '../demo/databases/choice.ts';
+import { outboxDefects } from '../demo/outbox/settings.ts';
 import { flagOf, readFlags, valueOf } from '../flags.ts';
 
+export type Demo = 'orders' | 'outbox';
+
 export interface DevOptions {
+  readonly demo: Demo;
   readonly once: boolean;
   /** 0: until Ctrl-C. */
   readonly orders: number;
@@ -34,15 +39,20 @@ export interface DevOptions {
   readonly plant: string;
 }
 
-export const onceOrders = 2_000;
+export const onceOrders: Readonly<Record<Demo, number>> = { orders: 2_000, outbox: 500 };
 
 /** As given; what fits together is looked at last. */
 type GivenOptions = Omit<DevOptions, 'databases'> & { readonly databases: readonly DatabaseItem[] };
 
 const devOptions: { readonly [Name in keyof GivenOptions]: Option<GivenOptions[Name]> } = {
+  demo: choiceOption({
+    choices: ['orders', 'outbox'],
+    default: 'orders',
+    doc: 'What to watch: orders that a coordinator settles across three services, or an outbox, whose messages a relay takes to a consumer, and no coordinator.',
+  }),
   once: switchOption({
     default: false,
-    doc: `End after --orders orders (${onceOrders} unless given) instead of running until Ctrl-C.`,
+    doc: `End after --orders orders (${onceOrders.orders}, with --demo outbox ${onceOrders.outbox}, unless given) instead of running until Ctrl-C.`,
   }),
   orders: integerOption({
     default: 0,
@@ -59,7 +69,7 @@ const devOptions: { readonly [Name in keyof GivenOptions]: Option<GivenOptions[N
   concurrency: integerOption({ default: 64, min: 1, max: 1_000, doc: 'Orders under way at a time.' }),
   faults: switchOption({
     default: true,
-    doc: 'Inject refusals, lost answers, duplicates, 503s, and kills of services; --faults=false for none.',
+    doc: 'Inject refusals, lost answers, duplicates, 503s, and kills of services, with --demo outbox of writer, relay and consumer; --faults=false for none.',
   }),
   killCoordinator: switchOption({
     default: false,
@@ -91,11 +101,18 @@ const devOptions: { readonly [Name in keyof GivenOptions]: Option<GivenOptions[N
   json: switchOption({ default: false, doc: 'Print the final report as JSON; progress goes to stderr.' }),
   // Not shown: proof that the check can fail.
   plant: choiceOption({
-    choices: ['', ...['orders', 'stock', 'wallet'].flatMap((s) => [`${s}:skip-barrier`, `${s}:drop-undo`])],
+    choices: [
+      '',
+      ...['orders', 'stock', 'wallet'].flatMap((s) => [`${s}:skip-barrier`, `${s}:drop-undo`]),
+      ...outboxDefects,
+    ],
     default: '',
     doc: 'Plant a defect in a service, to see the check find it.',
   }),
 };
+
+/** What there is none of without a coordinator and its services. */
+const ordersOnly = ['concurrency', 'killCoordinator', 'databases', 'port'] as const;
 
 const { plant: _, ...shown } = devOptions;
 export const shownDevOptions: Readonly<Record<string, Option<unknown>>> = shown;
@@ -108,11 +125,19 @@ export function readDevOptions(argv: readonly string[]): DevOptions {
     const option = devOptions[name];
     return text === undefined ? option.default : valueOf(option.parse(text), `--${flagOf(name)}`);
   };
+  const demo = value('demo');
   const once = value('once');
   const orders = value('orders');
+  const stray = demo === 'outbox' ? ordersOnly.find((name) => flags.has(name)) : undefined;
+  if (stray !== undefined) {
+    throw new SettleError('config_invalid', `--${flagOf(stray)} is not an option of --demo outbox`, {
+      next: 'Leave it out',
+    });
+  }
   return {
+    demo,
     once,
-    orders: once && orders === 0 ? onceOrders : orders,
+    orders: once && orders === 0 ? onceOrders[demo] : orders,
     seed: value('seed'),
     concurrency: value('concurrency'),
     faults: value('faults'),

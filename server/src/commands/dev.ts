@@ -11,11 +11,16 @@ import { openRunDatabases, type RunDatabases } from '../demo/databases/run-datab
 import { startCoordinator, type DemoCoordinator } from '../demo/demo-coordinator.ts';
 import { startServices, type DemoServices } from '../demo/demo-services.ts';
 import { showLive } from '../demo/live-table.ts';
+import type { Screen } from '../demo/live-view.ts';
+import { describeOutboxReport, type OutboxReport } from '../demo/outbox/report.ts';
+import { runOutbox } from '../demo/outbox/run.ts';
+import { outboxDefects } from '../demo/outbox/settings.ts';
 import { describeReport, type DemoReport } from '../demo/report.ts';
 import { openShop, type Shop } from '../demo/shop.ts';
 import type { Defect } from '../demo/services/settings.ts';
 import { serviceNames, type ServiceName } from '../demo/service-names.ts';
 import { addCounts, createTally, settledOf, type Tally } from '../demo/tally.ts';
+import { surprises } from '../demo/surprises.ts';
 import { createWorld, type World } from '../demo/world.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
 import { stopSignal } from '../shutdown.ts';
@@ -31,10 +36,37 @@ export async function devCommand(argv: readonly string[]): Promise<ExitCode> {
   const seed = options.seed === 0 ? 1 + Math.floor(Math.random() * (2 ** 31 - 1)) : options.seed;
   const dir = options.dir === '' ? mkdtempSync(join(tmpdir(), 'settle-dev-')) : resolve(options.dir);
   mkdirSync(dir, { recursive: true });
-  const report = await run(options, seed, dir);
-  process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : describeReport(report)}\n`);
+  const { report, text } = await watch(options, seed, dir);
+  process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : text}\n`);
   if (report.ok && options.dir === '') rmSync(dir, { recursive: true, force: true });
   return report.ok ? exitCodes.done : exitCodes.broken;
+}
+
+async function watch(
+  options: DevOptions,
+  seed: number,
+  dir: string,
+): Promise<{ readonly report: DemoReport | OutboxReport; readonly text: string }> {
+  if (options.demo === 'orders') {
+    const report = await run(options, seed, dir);
+    return { report, text: describeReport(report) };
+  }
+  const { faults, orders, settleMs } = options;
+  const report = await runOutbox({
+    dir,
+    seed,
+    orders: orders === 0 ? undefined : orders,
+    faults,
+    settleMs,
+    defect: outboxDefects.find((defect) => defect === options.plant),
+    screen: screenOf(options),
+  });
+  return { report, text: describeOutboxReport(report) };
+}
+
+/** Of JSON nothing but the report goes to stdout. */
+function screenOf({ json }: DevOptions): Screen {
+  return json ? process.stderr : process.stdout;
 }
 
 async function run(options: DevOptions, seed: number, dir: string): Promise<DemoReport> {
@@ -58,7 +90,7 @@ async function run(options: DevOptions, seed: number, dir: string): Promise<Demo
   });
   let phase = 'placing orders';
   const started = performance.now();
-  const live = showLive(options.json ? process.stderr : process.stdout, {
+  const live = showLive(screenOf(options), {
     tally,
     orders,
     phase: () => phase,
@@ -212,14 +244,6 @@ async function setStage({ options, seed, dir, tally, databases, onSurprise }: St
   }
 }
 
-/** The first child that ended although nobody wanted it to. */
-function surprises(): { readonly raised: Promise<never>; readonly report: (error: Error) => void } {
-  const { promise, reject } = Promise.withResolvers<never>();
-  // It may come while nobody waits for it; then whoever waits next hears of it.
-  promise.catch(() => undefined);
-  return { raised: promise, report: reject };
-}
-
 /** The world of a folder stays the one it began with. */
 function worldIn(dir: string, seed: number, orders: number): World {
   const file = join(dir, 'world.json');
@@ -245,8 +269,7 @@ function announce(
   const each = serviceNames.map(
     (service) => `${service} ${services.urls[service]} (${databaseNames[kinds[service]]})`,
   );
-  const screen = options.json ? process.stderr : process.stdout;
-  screen.write(
+  screenOf(options).write(
     `coordinator ${coordinator.url}  ${each.join('  ')}  seed ${seed}\n` +
       `${options.orders === 0 ? 'placing orders until Ctrl-C' : `placing ${options.orders} orders`}${options.faults ? ', with faults' : ''}\n\n`,
   );

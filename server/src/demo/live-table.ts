@@ -1,18 +1,9 @@
-/** The run as it goes: redrawn on a terminal, one line a second elsewhere. */
+/** The orders as they settle. */
 import { faults } from './faults.ts';
+import { bar, showPicture, type LiveView, type Pace, type Screen } from './live-view.ts';
 import { serviceNames } from './service-names.ts';
 import { demoPatterns } from './order-stream.ts';
 import { faultsOf, inFlight, restartsOf, settledOf, submittedOf, type Tally } from './tally.ts';
-
-export interface LiveView {
-  /** Draws the last state and leaves it standing. */
-  stop(): void;
-}
-
-interface Screen {
-  readonly isTTY?: boolean;
-  write(text: string): unknown;
-}
 
 interface Progress {
   readonly tally: Tally;
@@ -21,52 +12,12 @@ interface Progress {
   readonly phase: () => string;
 }
 
-const redrawMs = 200;
-const lineMs = 1_000;
-
 export function showLive(screen: Screen, progress: Progress): LiveView {
-  const pace = createPace();
-  const onTerminal = screen.isTTY === true;
-  let lines = 0;
-  const draw = (): void => {
-    const now = pace(settledOf(progress.tally));
-    if (!onTerminal) {
-      screen.write(`${line(progress, now)}\n`);
-      return;
-    }
-    const text = table(progress, now);
-    // Back to the first line of what was drawn before, and away with it.
-    const back = lines === 0 ? '' : `\u001B[${lines}A\u001B[0J`;
-    screen.write(`${back}${text}\n`);
-    lines = text.split('\n').length;
-  };
-  const timer = setInterval(draw, onTerminal ? redrawMs : lineMs);
-  return {
-    stop() {
-      clearInterval(timer);
-      draw();
-    },
-  };
-}
-
-interface Pace {
-  readonly seconds: number;
-  /** Orders settled per second, over the last few seconds. */
-  readonly perSecond: number;
-}
-
-const paceWindowMs = 3_000;
-
-function createPace(): (settled: number) => Pace {
-  const started = performance.now();
-  let samples: { readonly at: number; readonly settled: number }[] = [{ at: started, settled: 0 }];
-  return (settled) => {
-    const at = performance.now();
-    samples = [...samples.filter((sample) => at - sample.at < paceWindowMs), { at, settled }];
-    const first = samples[0] ?? { at, settled };
-    const perSecond = at === first.at ? 0 : ((settled - first.settled) / (at - first.at)) * 1_000;
-    return { seconds: (at - started) / 1_000, perSecond };
-  };
+  return showPicture(screen, {
+    done: () => settledOf(progress.tally),
+    line: (pace) => line(progress, pace),
+    table: (pace) => table(progress, pace),
+  });
 }
 
 function line(progress: Progress, { seconds, perSecond }: Pace): string {
@@ -88,7 +39,7 @@ function line(progress: Progress, { seconds, perSecond }: Pace): string {
   ].join(' | ');
 }
 
-export function table(progress: Progress, { seconds, perSecond }: Pace): string {
+function table(progress: Progress, { seconds, perSecond }: Pace): string {
   const { tally, orders } = progress;
   const rows = demoPatterns.map((pattern) => {
     const counts = tally.patterns[pattern];
@@ -108,12 +59,4 @@ export function table(progress: Progress, { seconds, perSecond }: Pace): string 
     `restarts  ${restarts}  coordinator ${tally.coordinatorKills}${tally.connectionsCut > 0 ? `  connections cut ${tally.connectionsCut}` : ''}`,
     `${bar(settledOf(tally), orders)}${seconds.toFixed(0)} s  ${perSecond.toFixed(0)} orders/s  ${progress.phase()}`,
   ].join('\n');
-}
-
-const barWidth = 30;
-
-function bar(done: number, of: number | undefined): string {
-  if (of === undefined) return '';
-  const filled = Math.round((Math.min(done, of) / of) * barWidth);
-  return `[${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}] ${done}/${of}  `;
 }
