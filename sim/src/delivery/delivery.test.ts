@@ -20,7 +20,7 @@ describe('messages from their transactions to their effects', () => {
   });
 
   it('are many, and some come twice', async () => {
-    const runs = [];
+    const runs: DeliveryHistory[] = [];
     for (const seed of seeds(1, 10)) runs.push((await runDelivery(seed)).history);
     const sum = (of: (history: DeliveryHistory) => number): number =>
       runs.reduce((all, one) => all + of(one), 0);
