@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { describe, expect, expectTypeOf, onTestFinished, test } from 'vitest';
 import { Sequelize, STRING, Transaction, type Model, type ModelStatic } from 'sequelize';
 import { betterSqliteDriver } from '../../lib/src/local/adapters/better-sqlite3.ts';
@@ -90,6 +91,21 @@ function special({ name, database }: Subject<Transaction>): void {
       expectTypeOf(tx.db).toEqualTypeOf<Transaction>();
       expect(tx.db).toBeInstanceOf(Transaction);
       await tx.run((t) => expect(t.client).toBeInstanceOf(Transaction));
+    });
+
+    test('a connection is listened to no more often, the more transactions it has served', async () => {
+      const { tx, Note, sequelize } = await opened(database);
+      const listeners = async (): Promise<number> => {
+        const connection = await sequelize.connectionManager.getConnection({ type: 'write' });
+        sequelize.connectionManager.releaseConnection(connection);
+        return (connection as EventEmitter).listenerCount('error');
+      };
+      const insert = (value: string): Promise<unknown> =>
+        tx.run((t) => Note.create({ value }, { transaction: t.client }));
+      await insert('first');
+      const before = await listeners();
+      for (let i = 0; i < 12; i++) await insert(`${i}`);
+      expect(await listeners()).toBe(before);
     });
 
     test('models, bulk, raw queries and findOrCreate are part of the transaction', async () => {

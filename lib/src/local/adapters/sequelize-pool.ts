@@ -46,8 +46,15 @@ export function poolOf(dialect: string, manager: object): object {
 }
 
 function pgPoolOf(manager: ConnectionManager): object {
+  // One for each connection: our driver listens to every client that it has not seen.
+  const clients = new WeakMap<RawConnection, object>();
+  const clientOf = (connection: RawConnection): object => {
+    const client = clients.get(connection) ?? pgClientOf(connection, manager);
+    clients.set(connection, client);
+    return client;
+  };
   return {
-    connect: async () => pgClientOf(await manager.getConnection(write), manager),
+    connect: async () => clientOf(await manager.getConnection(write)),
     query: (...args: unknown[]) => onAny(manager, (connection) => connection.query(...args)),
     get totalCount() {
       return sizeOf(manager).size;
