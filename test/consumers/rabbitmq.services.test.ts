@@ -24,6 +24,7 @@ async function send(queue: string, messages: readonly Sent[]): Promise<void> {
 }
 
 describe('consumers of a queue of RabbitMQ, killed 10 times', () => {
+  // covers E4
   test('handle every message once and each key in order', { timeout: 180_000 }, async () => {
     const queue = broker.name('work');
     const channel = await connection.createChannel();

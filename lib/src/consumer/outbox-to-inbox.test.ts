@@ -49,6 +49,7 @@ function badBus(handle: HandleMessage, random: () => number): Publisher {
   return { name: 'bus', order: 'each-alone', publish: (batch) => Promise.all(batch.map(deliver)) };
 }
 
+// covers E3
 test.each([1, 2, 3, 4])(
   'every message takes effect once and in the order of its key, seed %d',
   async (seed) => {

@@ -209,6 +209,7 @@ describe('a message that fails', () => {
     expect(published.filter((id) => id.startsWith('a'))).toEqual(ids(10, 'a'));
   });
 
+  // covers E9
   it('becomes a dead letter when it has had all its attempts, and its key goes on', async () => {
     const test = broker();
     test.says = ({ id }) => (id === 'a0' ? 'retriable' : undefined);
@@ -220,6 +221,7 @@ describe('a message that fails', () => {
     expect(items).toMatchObject([{ id: 'a0', cause: 'attempts', attempts: 3, reason: 'as told' }]);
   });
 
+  // covers E2
   it('that is poison is a dead letter at once', async () => {
     const test = broker();
     test.says = ({ id }) => (id === 'a0' ? 'poison' : undefined);
@@ -255,6 +257,7 @@ describe('a message that fails', () => {
     expect(published).toEqual(['a1', 'a2', 'a0']);
   });
 
+  // covers E9
   it('with its whole batch harms no neighbour, and is the one that is given up', async () => {
     const test = broker();
     test.says = ({ id }) => (id === 'x0' ? 'throw' : undefined);
@@ -287,6 +290,7 @@ describe('a message that fails', () => {
 });
 
 describe('a destination', () => {
+  // covers E8
   it('that is down costs its messages no attempt, and gets all in order when it is back', async () => {
     const test = broker();
     let isDown = true;
@@ -314,6 +318,7 @@ describe('a destination', () => {
     expect(published).toHaveLength(100);
   });
 
+  // covers E1
   it('that never answers is aborted, and tried again', async () => {
     const test = broker();
     let isDown = true;
@@ -361,6 +366,7 @@ describe('several relays', () => {
     expect((await outbox.stats()).lanesHeld).toBe(64);
   });
 
+  // covers E5
   it('publish each message once between them, and keep the order of keys when lanes change hands', async () => {
     const test = broker();
     test.latencyMs = 20;
@@ -398,6 +404,7 @@ describe('several relays', () => {
 });
 
 describe('a message that takes its relay with it', () => {
+  // covers E9
   it('is found alone, becomes a dead letter, and its neighbours are published', async () => {
     outbox.append(...messages(50, { key: 'a' }), { id: 'killer', target: 'test', address: 'a', key: 'k' });
     outbox.append(...messages(50, { key: 'b' }));

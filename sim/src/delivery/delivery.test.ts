@@ -7,6 +7,7 @@ import { runDelivery } from './run.ts';
 const seeds = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
 
 describe('messages from their transactions to their effects', () => {
+  // covers A20, E1, E3, E4, E5
   it('keep every fact over a few seeds', async () => {
     for (const seed of seeds(700_000, 30)) {
       expect((await runDelivery(seed)).violations, `npm run sim -- --messages ${seed}`).toEqual([]);

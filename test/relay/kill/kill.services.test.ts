@@ -88,6 +88,7 @@ describe('kill -9', () => {
     },
   );
 
+  // covers A20
   it.each(moments)(
     'of a relay, with another one beside it, at the moment: %s',
     { timeout: 60_000 },

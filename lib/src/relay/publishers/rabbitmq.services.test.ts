@@ -99,6 +99,7 @@ describe('publishing to RabbitMQ', () => {
     await publisher.close();
   });
 
+  // covers E2
   it('never calls published what no queue took, and publishes its neighbours', async () => {
     const [queue, exchange] = names();
     await channel.assertQueue(queue);
