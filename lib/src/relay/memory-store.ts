@@ -69,7 +69,7 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
 
   /** By lane, in order; until the next change. */
   let ordered: Map<number, StoredMessage[]> | undefined;
-  const sorted = (): StoredMessage[] => [...rows.values()].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+  const sorted = (): StoredMessage[] => [...rows.values()].toSorted((a, b) => (a.seq < b.seq ? -1 : 1));
   const inLanes = (): Map<number, StoredMessage[]> => (ordered ??= Map.groupBy(sorted(), ({ lane }) => lane));
   const isFree = (row: LaneRow): boolean => row.owner === undefined || row.untilMs <= nowMs();
   const held = (relay: string): LaneToken[] =>
@@ -148,6 +148,10 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
       );
   }
 
+  function isStale({ lane, token }: Settlement): boolean {
+    return lanes[lane]?.token !== token && !planted('settle-without-token');
+  }
+
   return {
     begin,
     append: (...messages) => messages.forEach((message) => begin(message)()),
@@ -193,8 +197,6 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
       );
     },
     async settle(settlements) {
-      const isStale = ({ lane, token }: Settlement): boolean =>
-        lanes[lane]?.token !== token && !planted('settle-without-token');
       for (const settlement of settlements) if (!isStale(settlement)) settleOne(settlement);
       return settlements.filter(isStale).map(({ lane }) => lane);
     },

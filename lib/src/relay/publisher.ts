@@ -34,7 +34,10 @@ export interface Publisher {
    * Publishes messages, those of one key in the order given. Resolves to one result for each, in order; a rejection means
    * that nothing is known of any. Must end soon after the signal aborts.
    */
-  publish(batch: readonly OutgoingMessage[], signal: AbortSignal): Promise<readonly PublishResult[]>;
+  readonly publish: (
+    batch: readonly OutgoingMessage[],
+    signal: AbortSignal,
+  ) => Promise<readonly PublishResult[]>;
 }
 
 /**

@@ -207,7 +207,7 @@ function inOrder(rows: readonly StoredMessage[]): readonly StoredMessage[] {
   });
   if (isInOrder) return rows;
   const bySeq = new Map(rows.map((row) => [row.seq, row]));
-  return [...bySeq.values()].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+  return [...bySeq.values()].toSorted((a, b) => (a.seq < b.seq ? -1 : 1));
 }
 
 /** Of a lane that may have more, nothing is known beyond its last row: others wait for it. */

@@ -11,31 +11,35 @@ export interface RelayStore {
    * Says that this relay lives, for `ttlMs` more, prolongs all lanes it holds by as much, and tells how the lanes are shared.
    * Rejects with `store_newer` for tables that a newer version has made, `tables_missing` where there are none.
    */
-  heartbeat(relay: string, ttlMs: number): Promise<LaneView>;
+  readonly heartbeat: (relay: string, ttlMs: number) => Promise<LaneView>;
   /**
    * Takes lanes over whose token is still the one given and whose lease is free or has run out; each gets a new token, greater
    * than all before. Gives back those it got.
    */
-  claim(relay: string, ttlMs: number, lanes: readonly LaneToken[]): Promise<readonly ClaimedLane[]>;
+  readonly claim: (
+    relay: string,
+    ttlMs: number,
+    lanes: readonly LaneToken[],
+  ) => Promise<readonly ClaimedLane[]>;
   /** Gives lanes back that this relay holds under these tokens; others stay as they are. */
-  release(relay: string, lanes: readonly LaneToken[]): Promise<void>;
+  readonly release: (relay: string, lanes: readonly LaneToken[]) => Promise<void>;
   /** Ends this relay: gives back all lanes, and is counted no more. */
-  leave(relay: string): Promise<void>;
+  readonly leave: (relay: string) => Promise<void>;
   /** For each lane its messages after `after`, in order of `seq`, at most `limit` of each; those of the delay are not in lanes. */
-  read(requests: readonly ReadRequest[]): Promise<readonly StoredMessage[]>;
+  readonly read: (requests: readonly ReadRequest[]) => Promise<readonly StoredMessage[]>;
   /**
    * Writes down what became of messages, for each lane only if its token still stands: gives back the lanes of which it does
    * not. A message that is gone already is no error.
    */
-  settle(settlements: readonly Settlement[]): Promise<readonly number[]>;
+  readonly settle: (settlements: readonly Settlement[]) => Promise<readonly number[]>;
   /** Moves delayed messages that are due to the ends of their lanes, at most `limit`. Gives back how many, and when it is next. */
-  promote(limit: number): Promise<Promotion>;
+  readonly promote: (limit: number) => Promise<Promotion>;
   /** Keys that no message may overtake a dead letter of, of these lanes. */
-  blockedKeys(lanes: readonly number[]): Promise<readonly BlockedKey[]>;
+  readonly blockedKeys: (lanes: readonly number[]) => Promise<readonly BlockedKey[]>;
   /** Forgets the dedup keys of messages that are older, at most `limit`. Gives back how many. */
   prune(options: { readonly dedupOlderThanMs: number; readonly limit: number }): Promise<number>;
   readonly dead: DeadLetters;
-  stats(): Promise<OutboxStats>;
+  readonly stats: () => Promise<OutboxStats>;
 }
 
 export interface LaneToken {

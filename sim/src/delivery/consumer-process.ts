@@ -22,7 +22,7 @@ export function startConsumer(
   const clock: Clock = {
     now: () => process.clock.monotonicMs(),
     schedule: (delayMs, callback) => process.clock.schedule(delayMs, callback),
-    turn: () => new Promise((resolve) => void process.clock.afterTurn(resolve)),
+    turn: () => new Promise((resolve) => process.clock.afterTurn(resolve)),
   };
   const consumer = createConsumer<string>({
     name: 'group',

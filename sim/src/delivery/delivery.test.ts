@@ -48,18 +48,10 @@ describe('messages from their transactions to their effects', () => {
 });
 
 describe('the facts', () => {
-  const [a, b]: readonly Written[] = [
-    { id: 'k/0', key: 'k' },
-    { id: 'k/1', key: 'k' },
-  ] as const;
-  const entry = (written: Written | undefined, offset: number) => ({
-    ...(written ?? { id: '', key: '' }),
-    partition: 0,
-    offset: BigInt(offset),
-  });
-  const effect = (written: Written | undefined) => ({ ...(written ?? { id: '', key: '' }), by: 'consumer' });
+  const a: Written = { id: 'k/0', key: 'k' };
+  const b: Written = { id: 'k/1', key: 'k' };
   const right: DeliveryHistory = {
-    committed: [a, b].filter((one) => one !== undefined),
+    committed: [a, b],
     rolledBack: new Set(['k/2']),
     log: [entry(a, 0), entry(a, 1), entry(b, 2)],
     effects: [effect(a), effect(b)],
@@ -108,3 +100,11 @@ describe('the facts', () => {
     expect(deliveryViolations(hung)).toEqual([]);
   });
 });
+
+function entry(written: Written, offset: number): DeliveryHistory['log'][number] {
+  return { ...written, partition: 0, offset: BigInt(offset) };
+}
+
+function effect(written: Written): DeliveryHistory['effects'][number] {
+  return { ...written, by: 'consumer' };
+}

@@ -24,7 +24,7 @@ export class MortalProcess {
         stdio: ['ignore', 'ignore', 'pipe'],
       },
     );
-    child.stderr?.on('data', (text) => void (this.#errors += String(text)));
+    child.stderr.on('data', (text) => void (this.#errors += String(text)));
     return child;
   }
 

@@ -25,10 +25,11 @@ const outbox = createOutbox(
 );
 
 async function write(key: string): Promise<void> {
-  const { rows } = await tx.db.query('select coalesce(max(n), 0)::int as last from orders where key = $1', [
-    key,
-  ]);
-  for (let n = Number(rows[0]?.last) + 1; ; n++) {
+  const { rows } = await tx.db.query<{ last: number }>(
+    'select coalesce(max(n), 0)::int as last from orders where key = $1',
+    [key],
+  );
+  for (let n = (rows[0]?.last ?? 0) + 1; ; n++) {
     await tx
       .run(async ({ client }) => {
         await client.query('insert into orders (id, key, n) values ($1, $2, $3)', [`${key}/${n}`, key, n]);
