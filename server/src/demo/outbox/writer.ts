@@ -8,6 +8,9 @@ import { readSettings, tell, whenStopped } from './settings.ts';
 
 /** Milliseconds between two orders, at most: slow enough that kills come in between. */
 const pauseMsMax = 12;
+/** Messages that wait at most: a run without an end would never get rid of them, since those who are killed are slower. */
+const waitingMax = 100;
+const crowdedMs = 20;
 
 const { dir, seed, lastOrder = Number.POSITIVE_INFINITY, defect } = readSettings();
 const { db, tx } = openFile(dir, 'shop');
@@ -28,11 +31,21 @@ working = work();
 
 async function work(): Promise<void> {
   // What the one before me has committed is done; where it was killed, nothing of its order is there.
-  for (let number = lastOrderIn(db) + 1; number <= lastOrder && !isStopping; number++) {
+  let number = lastOrderIn(db) + 1;
+  while (number <= lastOrder && !isStopping) {
+    if (isCrowded()) {
+      await sleep(crowdedMs);
+      continue;
+    }
     tell(await place(orderOf(seed, number)));
+    number++;
     await sleep(dice() * pauseMsMax);
   }
   tell({ kind: 'all-written' });
+}
+
+function isCrowded(): boolean {
+  return db.prepare('select 1 from settle_outbox limit 1 offset ?').get(waitingMax) !== undefined;
 }
 
 async function place({ isRefused, ...order }: Order) {
