@@ -20,6 +20,19 @@ import type { CompletionHook, CompletionStatus, Hook, Hooks } from './hooks.ts';
 import type { Level } from './level.ts';
 import type { PhysicalTransaction } from './physical.ts';
 import type { Place, Places } from './place.ts';
+import {
+  cancelledBy,
+  endedBecauseOf,
+  flushesWithoutEnd,
+  hookFailed,
+  leftOpen,
+  nestedIsOpen,
+  noQuery,
+  openForLong,
+  scopeEnded,
+  tookTooLong,
+} from './scope-errors.ts';
+import { active, closing, completed, type Ended, type ScopeState } from './scope-state.ts';
 import { refuseTransactionControl } from './statements.ts';
 import type { Timer, Timers } from './timers.ts';
 import type { HandleOptions, JoiningOptions, OpenTransaction, Transaction } from './transaction.ts';
@@ -53,18 +66,6 @@ export interface ScopeInTree<Client> {
   readonly asTransaction: TransactionScope<Client> | undefined;
 }
 
-type State =
-  | { readonly kind: 'active' }
-  /** The function has returned; what it began is waited for. */
-  | { readonly kind: 'closing' }
-  | { readonly kind: 'ended'; readonly reason: Ended };
-
-type Ended = { readonly kind: 'completed' } | { readonly kind: 'failed'; readonly error: unknown };
-
-const active: State = { kind: 'active' };
-const closing: State = { kind: 'closing' };
-const completed: Ended = { kind: 'completed' };
-
 /** How often what a handle holds is flushed, and the hooks run that this registers. */
 const flushesMax = 100;
 
@@ -94,7 +95,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   readonly #beganAtMs: number;
   /** Of an owner, among those that are open. */
   readonly #place: LinkedPlace<TransactionScope<Client>> | undefined;
-  #state: State = active;
+  #state: ScopeState = active;
   #children: Set<TransactionScope<Client>> | undefined;
   #statements = 0;
   #whenIdle: (() => void) | undefined;
@@ -181,7 +182,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   async query(sql: string, values: readonly SqlValue[] = []): Promise<SqlResult> {
     const scope = this.#innermost();
     const statement = (connection: Connection): MaybePromise<SqlResult> => {
-      if (connection.query === undefined) throw this.#noQuery();
+      if (connection.query === undefined) throw noQuery(this.driver.name);
       return connection.query(sql, values);
     };
     if (this.driver.answers === 'at-once') return await scope.#statementNow(statement, sql);
@@ -201,7 +202,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     if (warnAfterMs < timeoutMs) this.#warnLater(warnAfterMs, timeoutMs);
     else if (timeoutMs !== Infinity) this.#endLater(timeoutMs, timeoutMs);
     if (signal === undefined) return;
-    const onAbort = (): void => void this.abort(this.#cancelled(signal));
+    const onAbort = (): void => void this.abort(cancelledBy(this.label, signal));
     if (signal.aborted) onAbort();
     else {
       signal.addEventListener('abort', onAbort, { once: true });
@@ -211,13 +212,13 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   #warnLater(warnAfterMs: number, timeoutMs: number): void {
     this.#timer = this.#host.timers.set(warnAfterMs, () => {
-      this.#host.warn(this.#openForLong(warnAfterMs));
+      this.#host.warn(openForLong(this.label, warnAfterMs, this.describe()));
       if (timeoutMs !== Infinity) this.#endLater(timeoutMs - warnAfterMs, timeoutMs);
     });
   }
 
   #endLater(delayMs: number, timeoutMs: number): void {
-    this.#timer = this.#host.timers.set(delayMs, () => void this.abort(this.#timeout(timeoutMs)));
+    this.#timer = this.#host.timers.set(delayMs, () => void this.abort(tookTooLong(this.label, timeoutMs)));
   }
 
   /** Waits for the turn of its parent's level: siblings with savepoints come one after the other. */
@@ -354,7 +355,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
       what.push(this.physical.holdsConnection ? 'has a connection' : 'has no connection');
     if (this.physical.running === this) what.push('a statement runs');
     if (this.isRollbackOnly) what.push('rollback only');
-    const line = `${'  '.repeat(depth)}${what.join(', ')}) begun ${this.#host.places.tell(this.#begunAt)}`;
+    const line = `${'  '.repeat(depth)}${what.join(', ')}) begun ${this.#begunPlace}`;
     return [line, ...[...(this.#children ?? [])].flatMap((child) => child.describe(depth + 1))];
   }
 
@@ -395,9 +396,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     if (text !== undefined) refuseTransactionControl(text, this.label);
     const { turns } = this.level;
     if (!turns.tryTake()) {
-      throw new SettleError('scope_busy', `${this.label}: a nested scope of it is open`, {
-        next: 'Await the nested scope first: this driver answers at once, so its statements cannot wait',
-      });
+      throw nestedIsOpen(this.label);
     }
     try {
       return this.physical.runNow(this, this.level, statement, text);
@@ -463,7 +462,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
 
   async #endHandles(): Promise<void> {
     for (const child of this.#children ?? []) {
-      const error = child.#leftOpen(this);
+      const error = leftOpen(child.label, this.label, child.#begunPlace);
       this.level.mark({ kind: 'failed', cause: error });
       await child.abort(error);
     }
@@ -510,7 +509,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     try {
       const { hooks } = this.level;
       for (let round = 1; hooks.hasBeforeCommit; round++) {
-        if (round > flushesMax) throw this.#flushesWithoutEnd();
+        if (round > flushesMax) throw flushesWithoutEnd(this.label);
         await hooks.runBeforeCommit((hook) => this.#host.runHook(this, hook));
         // What is flushed may register further ones.
         if (this.driver.holding !== undefined) await this.#flush();
@@ -576,7 +575,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     this.#tellIfIdle();
     // S3. First all are told, so that none of them begins anything while others end.
     const children = [...(this.#children ?? [])];
-    const ends = children.map((child) => child.abort(child.#becauseOf(this, error)));
+    const ends = children.map((child) => child.abort(endedBecauseOf(child.label, this.label, error)));
     this.#undoing = this.#undo(error, children);
     await this.#undoing;
     // S5, theirs first. However long hooks take, they hold no connection.
@@ -612,12 +611,7 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
     if (!this.level.hooks.hasAfter) return;
     const errors = await this.#host.exit(() => this.level.hooks.runAfter(status, this.#host.timers));
     for (const cause of errors) {
-      this.#host.warn(
-        new SettleError('hook_failed', `${this.label} (${status}): a hook failed: ${messageOf(cause)}`, {
-          cause,
-          next: 'Catch what can fail inside the hook',
-        }),
-      );
+      this.#host.warn(hookFailed(this.label, status, messageOf(cause), cause));
     }
   }
 
@@ -652,71 +646,11 @@ export class TransactionScope<Client> implements OpenTransaction<Client>, ScopeI
   }
 
   #endedError(): SettleError {
-    const state = this.#state;
-    const how =
-      state.kind === 'closing' ? 'is ending' : state.kind === 'active' ? 'goes on' : endOf(state.reason);
-    return new SettleError(
-      'scope_ended',
-      `${this.label} ${how}; it was begun ${this.#host.places.tell(this.#begunAt)}`,
-      {
-        ...(state.kind === 'ended' && state.reason.kind === 'failed' && { cause: state.reason.error }),
-        next: 'Await everything inside the function of the scope, or start it with exit() to have it run outside',
-      },
-    );
+    return scopeEnded(this.label, this.#state, this.#begunPlace);
   }
 
-  #becauseOf(parent: TransactionScope<Client>, cause: unknown): SettleError {
-    return new SettleError(
-      'scope_ended',
-      `${this.label} was ended, because ${parent.label} around it failed`,
-      {
-        cause,
-        next: 'Await what runs inside a scope before leaving it: Promise.allSettled instead of Promise.all',
-      },
-    );
-  }
-
-  #noQuery(): SettleError {
-    return new SettleError('config_invalid', `${this.driver.name} has no way to run SQL beside its handle`, {
-      next: 'Use an adapter whose connections have query()',
-    });
-  }
-
-  #leftOpen(parent: TransactionScope<Client>): SettleError {
-    return new SettleError(
-      'scope_ended',
-      `${this.label} was still open when ${parent.label} around it ended; it was begun ${this.#host.places.tell(this.#begunAt)}`,
-      { next: 'Call done() before the scope around it ends; `await using` rolls back what is not done' },
-    );
-  }
-
-  #flushesWithoutEnd(): SettleError {
-    return new SettleError('limit_exceeded', `${this.label}: hooks before the commit come to no end`, {
-      next: 'Register no hook from what is flushed before the commit',
-    });
-  }
-
-  #openForLong(ms: number): SettleError {
-    return new SettleError(
-      'transaction_timeout',
-      `${this.label} is open for ${ms} ms:\n${this.describe().join('\n')}`,
-      {
-        next: 'End it, or do its slow part outside of the transaction',
-      },
-    );
-  }
-
-  #timeout(timeoutMs: number): SettleError {
-    return new SettleError('transaction_timeout', `${this.label} took longer than ${timeoutMs} ms`, {
-      next: 'Do less in one transaction, or raise timeoutMs',
-    });
-  }
-
-  #cancelled(signal: AbortSignal): SettleError {
-    return new SettleError('transaction_cancelled', `${this.label} was cancelled by its signal`, {
-      cause: signal.reason,
-      next: 'Nothing: it was rolled back',
-    });
+  get #begunPlace(): string {
+    return this.#host.places.tell(this.#begunAt);
   }
 }
 
@@ -737,8 +671,4 @@ function isScope<Client>(t: Transaction<Client>): t is TransactionScope<Client> 
 
 function causeOf(reason: Level['rollbackOnly']): unknown {
   return reason?.kind === 'failed' ? reason.cause : new Error('setRollbackOnly() was called');
-}
-
-function endOf(reason: Ended): string {
-  return reason.kind === 'completed' ? 'has ended' : `has failed: ${messageOf(reason.error)}`;
 }
