@@ -47,3 +47,16 @@ export type RelayEvent =
  * - `wake`: a source of wake-ups does not work; messages wait for the next poll.
  */
 export type RelayWarning = 'store_unavailable' | 'lease_lost' | 'no_publisher' | 'publisher_broken' | 'wake';
+
+/** What fails in a listener is his own matter: it stops no message. */
+export function tellSafely(
+  listener: ((event: RelayEvent) => unknown) | undefined,
+): (event: RelayEvent) => void {
+  return (event) => {
+    try {
+      Promise.resolve(listener?.(event)).catch(() => undefined);
+    } catch {
+      // As above.
+    }
+  };
+}

@@ -1,101 +1,28 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { VirtualClock } from '../testing/virtual-clock.ts';
+import { ids, messages, RelayWorld } from '../testing/relay-world.ts';
+import type { VirtualClock } from '../testing/virtual-clock.ts';
 import { plant } from '../util/planted-bug.ts';
 import type { RelayEvent } from './events.ts';
-import { memoryOutbox, type MemoryOutbox, type NewMessage } from './memory-store.ts';
-import type { RelayOptions } from './options.ts';
-import type { OutgoingMessage, Publisher, PublishResult } from './publisher.ts';
-import { createRelay, type Relay } from './relay.ts';
+import type { MemoryOutbox } from './memory-store.ts';
+import { createRelay } from './relay.ts';
 
+let world = new RelayWorld();
 let clock: VirtualClock;
 let outbox: MemoryOutbox;
-let relays: Relay[];
 let events: RelayEvent[];
-/** Ids, in the order the broker confirmed them. */
 let published: string[];
 
 beforeEach(() => {
-  clock = new VirtualClock();
-  outbox = memoryOutbox(() => clock.monotonicMs() + 1_700_000_000_000);
-  relays = [];
-  events = [];
-  published = [];
+  world = new RelayWorld();
+  ({ clock, outbox, events, published } = world);
 });
 afterEach(async () => {
   plant();
-  await clock.until(Promise.all(relays.map((relay) => relay.stop())));
+  await world.end();
 });
 
-type Answer = PublishResult['kind'] | 'throw' | 'hang';
-
-interface Broker extends Publisher {
-  publish: Publisher['publish'];
-  /** What it says to a message; `published` where this is undefined. */
-  says: (message: OutgoingMessage) => Answer | undefined;
-  /** The batches it was given. */
-  readonly calls: string[][];
-  latencyMs: number;
-}
-
-function broker(given: Partial<Publisher> = {}): Broker {
-  const self: Broker = {
-    name: 'test',
-    order: 'stops-at-failure',
-    ...given,
-    calls: [],
-    latencyMs: 1,
-    says: () => undefined,
-    async publish(batch, signal) {
-      self.calls.push(batch.map(({ id }) => id));
-      await clock.sleep(self.latencyMs);
-      const answers = batch.map((message) => self.says(message));
-      if (answers.includes('throw')) throw new Error('the batch broke');
-      if (answers.includes('hang'))
-        await new Promise((_, reject) => signal.addEventListener('abort', reject));
-      const broken = new Set<string | undefined>();
-      return batch.map(({ id, key }, i): PublishResult => {
-        const kind = answers[i] ?? 'published';
-        if (
-          kind === 'published' &&
-          !(self.order === 'stops-at-failure' && key !== undefined && broken.has(key))
-        ) {
-          published.push(id);
-          return { kind };
-        }
-        broken.add(key);
-        if (kind === 'throw' || kind === 'hang' || kind === 'published')
-          return { kind: 'retriable', reason: 'behind' };
-        return { kind, reason: 'as told' };
-      });
-    },
-  };
-  return self;
-}
-
-function relay(publisher: Publisher | readonly Publisher[], options: Partial<RelayOptions> = {}): Relay {
-  const publishers = [publisher].flat();
-  const made = createRelay({
-    store: outbox,
-    publishers,
-    clock: { now: () => clock.monotonicMs(), schedule: (ms, callback) => clock.schedule(ms, callback) },
-    random: () => 0.5,
-    onEvent: (event) => events.push(event),
-    ...options,
-  });
-  relays.push(made);
-  return made;
-}
-
-function messages(count: number, of: Partial<NewMessage> = {}): NewMessage[] {
-  return Array.from({ length: count }, (_, i) => ({
-    id: `${of.key ?? 'm'}${i}`,
-    target: 'test',
-    address: 'a',
-    ...of,
-  }));
-}
-
-const ids = (count: number, key = 'm') => Array.from({ length: count }, (_, i) => `${key}${i}`);
+const broker: RelayWorld['broker'] = (...given) => world.broker(...given);
+const relay: RelayWorld['relay'] = (...given) => world.relay(...given);
 
 describe('publishing', () => {
   it('takes what was there and what comes, each once, and leaves nothing behind', async () => {

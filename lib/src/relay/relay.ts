@@ -8,7 +8,7 @@ import { laneCount } from '../outbox/message.ts';
 import { SettleError } from '../util/errors.ts';
 import { planted } from '../util/planted-bug.ts';
 import { backoffMs, relaySystemClock } from './clock.ts';
-import type { RelayWarning } from './events.ts';
+import { tellSafely, type RelayEvent, type RelayWarning } from './events.ts';
 import { Lane } from './lane.ts';
 import { shareOf } from './leases.ts';
 import { readRelayOptions, type RelayOptions } from './options.ts';
@@ -79,6 +79,7 @@ class TheRelay implements Relay {
   readonly #read: ReturnType<typeof readRelayOptions>;
   readonly #clock;
   readonly #random;
+  readonly #tell: (event: RelayEvent) => void;
   readonly #lanes = new Map<number, Lane>();
   readonly #timers = new Map<string, () => void>();
   readonly #work: Work;
@@ -104,6 +105,7 @@ class TheRelay implements Relay {
     this.#read = read;
     this.#clock = clock;
     this.#random = random;
+    this.#tell = tellSafely(options.onEvent);
     this.#pollMs = read.limits.pollMinMs;
     this.dead = {
       list: (query, page) => store.dead.list(query, page),
@@ -117,7 +119,7 @@ class TheRelay implements Relay {
         return replayed;
       },
     };
-    const { onEvent: tell = () => undefined, ordering = 'per-key', onDead = 'skip', publishers } = options;
+    const { ordering = 'per-key', onDead = 'skip', publishers } = options;
     this.#work = new Work({
       ...read,
       store,
@@ -135,7 +137,7 @@ class TheRelay implements Relay {
       },
       changed: () => this.#pump(),
       postponed: (delayMs) => this.#promoteIn(delayMs),
-      tell,
+      tell: this.#tell,
     });
     this.#reader = new Reader({
       store,
@@ -368,7 +370,7 @@ class TheRelay implements Relay {
   }
 
   #tellLanes(gained: number, lost: number): void {
-    this.#options.onEvent?.({ kind: 'lanes', held: this.#lanes.size, gained, lost });
+    this.#tell({ kind: 'lanes', held: this.#lanes.size, gained, lost });
   }
 
   // ---- looking
@@ -498,7 +500,7 @@ class TheRelay implements Relay {
   }
 
   #warn(code: RelayWarning, error: unknown): void {
-    this.#options.onEvent?.({ kind: 'warning', code, error: errorOf(error) });
+    this.#tell({ kind: 'warning', code, error: errorOf(error) });
   }
 }
 

@@ -8,7 +8,6 @@
  * - R3 Every message in memory is either in a line, under way, or with the settler.
  */
 import type { StoredMessage } from '../outbox/message.ts';
-import { messageOf } from '../util/errors.ts';
 import { planted } from '../util/planted-bug.ts';
 import { backoffMs, type RelayClock } from './clock.ts';
 import type { Destination } from './destination.ts';
@@ -17,6 +16,7 @@ import type { Lane } from './lane.ts';
 import { isSuspect, type Line, type Row } from './line.ts';
 import type { Ordering, RelayLimits, RelayRetry } from './options.ts';
 import { Outlet } from './outlet.ts';
+import { publishCall } from './publish-call.ts';
 import type { OutgoingMessage, Publisher, PublishResult } from './publisher.ts';
 import { Settler, type Fate } from './settler.ts';
 import type { DeadCause, RelayStore } from './store.ts';
@@ -39,9 +39,6 @@ export interface WorkPorts {
   readonly postponed: (delayMs: number) => void;
   readonly tell: (event: RelayEvent) => void;
 }
-
-/** How long a publisher may go on after its signal, before nothing is known of its messages. */
-const abortGraceMs = 1_000;
 
 export class Work {
   readonly #ports: WorkPorts;
@@ -178,7 +175,7 @@ export class Work {
   }
 
   async #fly(outlet: Outlet, batch: readonly Row[]): Promise<void> {
-    const { clock, tell } = this.#ports;
+    const { clock, limits, tell } = this.#ports;
     const { publisher } = outlet;
     if (publisher === undefined) return;
     const flight = new AbortController();
@@ -188,18 +185,27 @@ export class Work {
     const mayGo = await this.#noteStarts(batch, flight);
     const early = planted('settle-before-confirm') ? batch : [];
     for (const { lane, message } of early) this.#settler.add(lane, { kind: 'done', seq: message.seq });
-    const results = mayGo ? await this.#publish(publisher, batch, flight) : 'not-begun';
+    const results = mayGo
+      ? await publishCall({
+          publisher,
+          messages: batch.map(outgoing),
+          flight,
+          timeoutMs: limits.publishTimeoutMs,
+          clock,
+          broken: (error) => tell({ kind: 'warning', code: 'publisher_broken', error }),
+        })
+      : 'not-begun';
     outlet.flights--;
     this.#flights.delete(flight);
     if (batch.some(isSuspect)) this.#isSuspectFlying = false;
-    const published = results === 'not-begun' ? [] : results.filter(({ kind }) => kind === 'published');
+    const published = results === 'not-begun' ? [] : results.filter((result) => result.kind === 'published');
     if (results !== 'not-begun') {
       tell({
         kind: 'batch',
         target: outlet.target,
         messages: batch.length,
         published: published.length,
-        duplicates: published.filter((result) => 'duplicate' in result && result.duplicate).length,
+        duplicates: published.filter(({ duplicate }) => duplicate === true).length,
         durationMs: clock.now() - startedMs,
       });
     }
@@ -231,39 +237,6 @@ export class Work {
   #endNoting(noting: Noting, isNoted: boolean): void {
     this.#noting.delete(noting);
     noting.resolve(isNoted);
-  }
-
-  /** Never rejects, and ends soon after its time. */
-  async #publish(
-    publisher: Publisher,
-    batch: readonly Row[],
-    flight: AbortController,
-  ): Promise<readonly PublishResult[]> {
-    const { clock, limits, tell } = this.#ports;
-    let forget: () => void = () => undefined;
-    const isOver = new Promise<readonly PublishResult[]>((resolve) => {
-      const end = (): void => {
-        forget();
-        forget = clock.schedule(abortGraceMs, () =>
-          resolve(unknownOf(batch, 'the publisher did not end in time')),
-        );
-      };
-      flight.signal.addEventListener('abort', end);
-      forget = clock.schedule(limits.publishTimeoutMs, () => flight.abort());
-    });
-    try {
-      const results = await Promise.race([publisher.publish(batch.map(outgoing), flight.signal), isOver]);
-      if (results.length === batch.length) return results;
-      const error = new Error(
-        `${publisher.name} gave ${results.length} results for ${batch.length} messages`,
-      );
-      tell({ kind: 'warning', code: 'publisher_broken', error });
-      return unknownOf(batch, error.message);
-    } catch (error) {
-      return unknownOf(batch, messageOf(error));
-    } finally {
-      forget();
-    }
   }
 
   // ---- what became of them
@@ -604,10 +577,6 @@ function outgoing({ message, attempts }: Row): OutgoingMessage {
     createdAtMs,
     attempt: attempts + 1,
   };
-}
-
-function unknownOf(batch: readonly Row[], reason: string): readonly PublishResult[] {
-  return batch.map(() => ({ kind: 'unknown', reason }));
 }
 
 /** Of a reason, for the table. */
