@@ -31,7 +31,13 @@ export interface ReaderPorts {
 /** Whoever wants to know when these lanes were read. */
 interface Asking {
   readonly left: Set<Lane>;
+  readonly answered: Promise<void>;
   readonly resolve: () => void;
+}
+
+function asking(): Asking {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { left: new Set(), answered: promise, resolve };
 }
 
 /** A read is worth it from so large a part of all room on. */
@@ -55,6 +61,8 @@ export class Reader {
   #pausing: 'failed' | 'passing' | undefined;
   #failures = 0;
   #asking: Asking[] = [];
+  /** Those who asked since the last read began. */
+  #next: Asking | undefined;
   /** Of a payload; so small at first that the first read is not too large for what they may be. */
   #bytes: number;
 
@@ -72,9 +80,12 @@ export class Reader {
 
   /** Resolves once every lane that is held now was read, by a read that begins from now on. */
   whenRead(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#asking.push({ left: new Set(this.#ports.lanes()), resolve });
-    });
+    // All who ask before the next read begins are answered by the same reads.
+    this.#next ??= asking();
+    for (const lane of this.#ports.lanes()) this.#next.left.add(lane);
+    if (this.#next.left.size > 0) return this.#next.answered;
+    this.#next = undefined;
+    return Promise.resolve();
   }
 
   #hasRead(asking: readonly Asking[], lanes: readonly Lane[]): void {
@@ -113,6 +124,8 @@ export class Reader {
     const late = planted('cursor-by-sequence') ? [] : lanes.flatMap((lane) => this.#lateRequest(lane));
     for (const lane of lanes) lane.beginsReading();
     const startedMs = clock.now();
+    if (this.#next !== undefined) this.#asking.push(this.#next);
+    this.#next = undefined;
     const asking = [...this.#asking];
     try {
       const messages = await store.read([...late, ...requests]);
