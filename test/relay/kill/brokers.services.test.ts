@@ -1,6 +1,9 @@
 // Brokers that are killed again and again between a relay and a consumer: every order that was committed takes effect once, none
 // that was rolled back does, and those of a key come in order.
 //
+// Order is asked of all of them, as they can keep it: Kafka within its partitions; NATS, RabbitMQ and Redis with one consumer, since
+// they spread messages over several without a look at keys; NATS with `perKey: 'one-by-one'`, the default, and not `in-flight`.
+//
 // What is asked of a broker here is that it keeps what it has confirmed when its process dies. Redis does with `appendfsync
 // always` alone. That the machine dies is another matter: NATS and Kafka confirm what only the system's cache has.
 import { describe, expect, it } from 'vitest';
