@@ -161,15 +161,16 @@ function sendersMeet(
       expect(await notesOf(tables)).toEqual(['second']);
     });
 
+    const send = (note: string, key: string, afterWrite?: () => Promise<void>): Promise<void> =>
+      tx.run(async (t) => {
+        await serializing.send('note', note, { key });
+        if (afterWrite !== undefined) t.onBeforeCommit(afterWrite);
+      });
+
     test('with serializeKeys, who sends with a key writes only once whoever sent with it before has committed', async () => {
       const { promise: gate, resolve: open } = Promise.withResolvers<void>();
       onTestFinished(() => open());
       const { promise: written, resolve: tellWritten } = Promise.withResolvers<void>();
-      const send = (note: string, key: string, afterWrite?: () => Promise<void>) =>
-        tx.run(async (t) => {
-          await serializing.send('note', note, { key });
-          if (afterWrite !== undefined) t.onBeforeCommit(afterWrite);
-        });
       const first = send('first', 'k', async () => {
         tellWritten();
         await gate;
