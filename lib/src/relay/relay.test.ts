@@ -5,6 +5,7 @@ import { plant } from '../util/planted-bug.ts';
 import type { RelayEvent } from './events.ts';
 import type { MemoryOutbox } from './memory-store.ts';
 import { createRelay } from './relay.ts';
+import type { Wake, WakeSource } from './wake.ts';
 
 let world = new RelayWorld();
 let clock: VirtualClock;
