@@ -15,13 +15,15 @@ export interface Row {
   readonly lane: Lane;
   readonly line: Line;
   attempts: number;
+  /** How often it was begun with, by relays that were not heard of again. */
+  starts: number;
   /** The store knows that it was begun with. */
   isNoted: boolean;
 }
 
 /** Whether it has outlived a relay, and may be why that one died. */
-export function isSuspect({ message }: Row): boolean {
-  return message.starts > 0;
+export function isSuspect({ starts }: Row): boolean {
+  return starts > 0;
 }
 
 export class Line {

@@ -116,7 +116,7 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
 
   function settleOne({ done, started, failed, dead: died }: Settlement): void {
     for (const seq of done) changed().delete(seq);
-    for (const seq of started) update(seq, (row) => ({ ...row, starts: row.starts + 1 }));
+    for (const { seq, starts } of started) update(seq, (row) => ({ ...row, starts }));
     for (const { seq, attempts, retryInMs, place } of failed) {
       update(seq, (row) => ({ ...row, attempts, starts: 0, dueAtMs: nowMs() + retryInMs }));
       const row = rows.get(seq);

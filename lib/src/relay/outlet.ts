@@ -74,7 +74,7 @@ export class Outlet {
       }
       const room = Math.min(line.isOrdered ? perLine : max, max - batch.length, line.rows.length);
       let count = 1;
-      while (count < room && !isAlone(line.rows[count])) count++;
+      while (count < room && mayFollow(line, first, line.rows[count])) count++;
       this.#take(line, count, batch);
       if (batch.length >= max) break;
     }
@@ -92,6 +92,9 @@ export class Outlet {
   }
 }
 
-function isAlone(row: Row | undefined): boolean {
-  return row?.line.destination.isAlone(row) === true;
+/** Whether it may go in the same call: of different keys, publishers keep no order. */
+function mayFollow({ isOrdered, destination }: Line, first: Row, next: Row | undefined): boolean {
+  if (next === undefined || destination.isAlone(next)) return false;
+  const { key } = next.message;
+  return !isOrdered || (key !== undefined && key === first.message.key);
 }

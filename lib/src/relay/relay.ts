@@ -15,7 +15,7 @@ import { readRelayOptions, type RelayOptions } from './options.ts';
 import { Reader } from './reader.ts';
 import { randomName } from './random-name.ts';
 import type { DeadLetters, LaneToken, OutboxStats } from './store.ts';
-import { fullNameOf, Work } from './work.ts';
+import { Work } from './work.ts';
 
 export interface Relay {
   readonly name: string;
@@ -52,12 +52,13 @@ export interface RelayCount {
 const promoteMax = 1_000;
 const promoteEveryMs = 1_000;
 /** How often dead letters are looked at that later messages wait for. */
-const deadKeysEveryMs = 5_000;
+const deadLettersEveryMs = 5_000;
 const refillEveryMs = 1_000;
 const pruneEveryMs = 60_000;
 const pruneMax = 1_000;
 const stopTimeoutDefaultMs = 10_000;
 const storeAgain = { baseMs: 100, maxMs: 5_000 };
+const allLanes = Array.from({ length: laneCount }, (_, lane) => lane);
 /** Nothing is published so shortly before the leases run out. */
 const leaseMarginMs = 500;
 
@@ -112,9 +113,8 @@ class TheRelay implements Relay {
       purge: (query, limit) => store.dead.purge(query, limit),
       replay: async (query, limit) => {
         const replayed = await store.dead.replay(query, limit);
-        // They are back where they stood, behind every cursor.
-        for (const lane of this.#lanes.values()) lane.rereadFrom(1n, lane);
-        this.#lookAtDeadKeys();
+        this.#readFromStart();
+        this.#lookForDeadLetters();
         this.#pump();
         return replayed;
       },
@@ -225,7 +225,7 @@ class TheRelay implements Relay {
     }
     if (!this.#isRunning) return;
     this.#heartbeatIn(this.#read.limits.leaseTtlMs / 3);
-    this.#repeat('dead-keys', deadKeysEveryMs, () => this.#lookAtDeadKeys());
+    this.#repeat('dead-letters', deadLettersEveryMs, () => this.#lookForDeadLetters());
     this.#repeat('refill', refillEveryMs, () => {
       this.#work.refill();
       this.#pump();
@@ -294,13 +294,12 @@ class TheRelay implements Relay {
       ...unknown.map((lane) => ({ ...lane, abandoned: true })),
       ...(await this.#inTime(Promise.resolve(claims))),
     ];
+    // Before anything is read that may stand behind one.
+    if (gained.length > 0) await this.#inTime(this.#findDeadLetters());
     for (const { lane, token, abandoned } of gained) {
       this.#lanes.set(lane, new Lane({ lane, token }, abandoned, this.#clock.now()));
     }
-    if (gained.length > 0) {
-      this.#tellLanes(gained.length, 0);
-      await this.#readDeadKeys();
-    }
+    if (gained.length > 0) this.#tellLanes(gained.length, 0);
     const mine = [...this.#lanes.values()];
     const leaving = mine.filter(({ state }) => state === 'leaving').length;
     const surplus = mine
@@ -454,17 +453,21 @@ class TheRelay implements Relay {
     }
   }
 
-  #lookAtDeadKeys(): void {
-    this.#readDeadKeys().catch((error: unknown) => this.#warn('store_unavailable', error));
+  #lookForDeadLetters(): void {
+    this.#findDeadLetters().catch((error: unknown) => this.#warn('store_unavailable', error));
   }
 
-  async #readDeadKeys(): Promise<void> {
+  async #findDeadLetters(): Promise<void> {
     if (this.#options.onDead !== 'block-key') return;
-    const keys = await this.#options.store.blockedKeys([...this.#lanes.keys()]);
-    this.#work.setDeadLines(
-      new Set(keys.map(({ target, address, key }) => fullNameOf(target, address, key))),
-    );
+    const found = this.#work.looksForDeadLetters();
+    // Of all lanes, so that it does not matter which are its own when the answer comes.
+    if (found(await this.#options.store.blockedKeys(allLanes))) this.#readFromStart();
     this.#pump();
+  }
+
+  /** What was replayed is back where it stood, behind every cursor. */
+  #readFromStart(): void {
+    for (const lane of this.#lanes.values()) lane.rereadFrom(1n, lane);
   }
 
   #prune(): void {

@@ -9,11 +9,11 @@
 import type { RelayClock } from './clock.ts';
 import { backoffMs } from './clock.ts';
 import type { Lane } from './lane.ts';
-import type { DeadMessage, FailedMessage, RelayStore, Settlement } from './store.ts';
+import type { DeadMessage, FailedMessage, RelayStore, Settlement, StartedMessage } from './store.ts';
 
 export type Fate =
   | { readonly kind: 'done'; readonly seq: bigint }
-  | { readonly kind: 'started'; readonly seq: bigint }
+  | ({ readonly kind: 'started' } & StartedMessage)
   | ({ readonly kind: 'failed' } & FailedMessage)
   | ({ readonly kind: 'dead' } & DeadMessage);
 
@@ -82,12 +82,12 @@ export class Settler {
 
 function settlementOf([{ lane, token }, fates]: readonly [Lane, readonly Fate[]]): Settlement {
   const done: bigint[] = [];
-  const started: bigint[] = [];
+  const started: StartedMessage[] = [];
   const failed: FailedMessage[] = [];
   const dead: DeadMessage[] = [];
   for (const fate of fates) {
     if (fate.kind === 'done') done.push(fate.seq);
-    else if (fate.kind === 'started') started.push(fate.seq);
+    else if (fate.kind === 'started') started.push(fate);
     else if (fate.kind === 'failed') failed.push(fate);
     else dead.push(fate);
   }

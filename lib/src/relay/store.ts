@@ -73,10 +73,16 @@ export interface ReadRequest {
 export interface Settlement extends LaneToken {
   /** Published: they are deleted. */
   readonly done: readonly bigint[];
-  /** About to be published by a relay that took the lane from one that vanished: `starts` grows by one. */
-  readonly started: readonly bigint[];
+  /** About to be published by a relay that took the lane from one that vanished. */
+  readonly started: readonly StartedMessage[];
   readonly failed: readonly FailedMessage[];
   readonly dead: readonly DeadMessage[];
+}
+
+export interface StartedMessage {
+  readonly seq: bigint;
+  /** This start among them: a number, so that it is counted once however often it is written down. */
+  readonly starts: number;
 }
 
 /** Whoever began with it lives: `starts` is 0 again. */

@@ -10,6 +10,7 @@
 import type { StoredMessage } from '../outbox/message.ts';
 import { planted } from '../util/planted-bug.ts';
 import { backoffMs, type RelayClock } from './clock.ts';
+import { DeadLines } from './dead-lines.ts';
 import type { Destination } from './destination.ts';
 import type { RelayEvent } from './events.ts';
 import type { Lane } from './lane.ts';
@@ -19,7 +20,7 @@ import { Outlet } from './outlet.ts';
 import { publishCall } from './publish-call.ts';
 import type { OutgoingMessage, Publisher, PublishResult } from './publisher.ts';
 import { Settler, type Fate } from './settler.ts';
-import type { DeadCause, RelayStore } from './store.ts';
+import type { BlockedKey, DeadCause, RelayStore } from './store.ts';
 
 export interface WorkPorts {
   readonly store: Pick<RelayStore, 'settle'>;
@@ -45,8 +46,7 @@ export class Work {
   readonly #outlets = new Map<string, Outlet>();
   readonly #settler: Settler;
   readonly #flights = new Set<AbortController>();
-  /** Full names of the lines that wait for a dead letter. */
-  #deadLines: ReadonlySet<string> = new Set();
+  readonly #deadLines = new DeadLines();
   /** One message at a time that has outlived a relay: if this one dies too, it is known of what. */
   #isSuspectFlying = false;
   #isStopped = false;
@@ -97,12 +97,13 @@ export class Work {
     if (destination.passed.isBefore(seq) || !destination.hasRoomIn(line)) {
       return this.#pass(destination, lane, seq, 'waits');
     }
-    if (line.isOrdered && this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
+    if (this.#isBehindDeadLetter(line)) this.#waitForDeadLetter(line);
     if (line.state.kind === 'waiting' || lane.isOutdated(seq)) return this.#pass(line, lane, seq, 'waits');
     if (line.passed.isBefore(seq) || line.rows.length >= this.#lineMax(line)) {
       return this.#pass(line, lane, seq, 'passed');
     }
-    const row: Row = { message, lane, line, attempts: message.attempts, isNoted: false };
+    const { attempts, starts } = message;
+    const row: Row = { message, lane, line, attempts, starts, isNoted: false };
     lane.rows.set(seq, row);
     outlet.kept++;
     destination.kept++;
@@ -112,7 +113,7 @@ export class Work {
         'crash',
         `${message.starts} relays were not heard of again after they had begun with it`,
       );
-      if (this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
+      if (this.#isBehindDeadLetter(line)) this.#waitForDeadLetter(line);
       return 'kept';
     }
     line.insert(row);
@@ -217,12 +218,12 @@ export class Work {
 
   /** After a take-over from a relay that vanished, and for what has outlived one. False if the lane was lost meanwhile. */
   #noteStarts(batch: readonly Row[], flight: AbortController): Promise<boolean> | true {
-    const careful = batch.filter(({ lane, message }) => lane.careful > 0 || message.starts > 0);
+    const careful = batch.filter((row) => row.lane.careful > 0 || isSuspect(row));
     if (careful.length === 0) return true;
     for (const row of careful) {
       if (row.lane.careful > 0) row.lane.careful--;
       row.isNoted = true;
-      this.#settler.add(row.lane, { kind: 'started', seq: row.message.seq });
+      this.#settler.add(row.lane, { kind: 'started', seq: row.message.seq, starts: row.starts + 1 });
     }
     return new Promise((resolve) => {
       const noting: Noting = { left: new Set(careful), resolve };
@@ -280,7 +281,7 @@ export class Work {
     for (const destination of hasTaken) this.#open(destination);
     for (const [destination, trouble] of troubled) this.#hold(destination, trouble);
     for (const line of touched) {
-      if (line.isOrdered && this.#deadLines.has(fullName(line))) this.#waitForDeadLetter(line);
+      if (this.#isBehindDeadLetter(line)) this.#waitForDeadLetter(line);
       this.#topUp(line);
       outlet.hasChanged(line);
     }
@@ -293,6 +294,7 @@ export class Work {
     if (!row.isNoted) return;
     // It was begun with, and this relay lives.
     row.isNoted = false;
+    row.starts = 0;
     const { attempts } = row;
     const { seq } = row.message;
     const fate = { kind: 'failed', seq, attempts, reason: 'put back', retryInMs: 0, place: 'stay' } as const;
@@ -326,6 +328,7 @@ export class Work {
     tell({ kind: 'failed', id: message.id, type: message.type, destination, attempts, reason, retryInMs });
     if (place === 'later') return this.#ports.postponed(retryInMs);
     row.isNoted = false;
+    row.starts = 0;
     back.push(row);
     this.#retries.set(line, retryInMs);
   }
@@ -351,7 +354,7 @@ export class Work {
       cause,
       reason,
     });
-    if (blocksKey) this.#deadLines = new Set([...this.#deadLines, fullName(line)]);
+    if (blocksKey) this.#deadLines.givesUp(fullName(line), lane);
   }
 
   /** The store has it. */
@@ -360,6 +363,7 @@ export class Work {
       const row = lane.rows.get(fate.seq);
       if (fate.kind === 'failed' && lane.unwritten.delete(fate.seq)) lane.writtenMeanwhile.add(fate.seq);
       if (row === undefined) continue;
+      if (fate.kind === 'dead' && fate.blocksKey) this.#deadLines.isWritten(fullName(row.line));
       if (fate.kind === 'started') this.#noted(row);
       else if (!(fate.kind === 'failed' && fate.place === 'stay')) {
         lane.goneMeanwhile.add(fate.seq);
@@ -408,14 +412,32 @@ export class Work {
     this.#passOver(line, 0, line);
   }
 
-  /** Which lines have to wait for a dead letter now, by their full names. */
-  setDeadLines(names: ReadonlySet<string>): void {
-    this.#deadLines = names;
+  #isBehindDeadLetter(line: Line): boolean {
+    return line.isOrdered && !this.#deadLines.isEmpty && this.#deadLines.has(fullName(line));
+  }
+
+  /**
+   * Begins a look for dead letters that others wait for; what is returned takes what was found. Gives back whether somebody
+   * waits no longer: that dead letter may have been put back before all of them, so the lanes are to be read from the start.
+   */
+  looksForDeadLetters(): (keys: readonly BlockedKey[]) => boolean {
+    const found = this.#deadLines.look();
+    return (keys) => {
+      const { ordering } = this.#ports;
+      const nameOf = ({ target, address, key }: BlockedKey): string =>
+        fullNameOf(target, address, ordering === 'global' ? '' : key);
+      const isFreed = found(new Set(keys.map(nameOf)));
+      if (isFreed) this.#freeLines();
+      return isFreed;
+    };
+  }
+
+  #freeLines(): void {
     for (const outlet of this.#outlets.values()) {
       for (const { lines } of [...outlet.destinations.values()]) {
         for (const line of [...lines.values()]) {
           const isWaiting = line.state.kind === 'waiting' && line.state.until === 'dead-letter';
-          if (!isWaiting || names.has(fullName(line))) continue;
+          if (!isWaiting || this.#isBehindDeadLetter(line)) continue;
           line.state = { kind: 'ready' };
           line.passed.reread();
           outlet.hasChanged(line);
@@ -497,6 +519,7 @@ export class Work {
   /** The lane is another relay's now. What is under way ends, and nothing is written down. */
   leave(lane: Lane): void {
     lane.state = 'gone';
+    this.#deadLines.leave(lane);
     this.#empty(lane);
     for (const row of [...lane.rows.values()]) this.#drop(row);
     for (const noting of this.#noting) {
@@ -554,7 +577,7 @@ interface Noting {
 }
 
 /** By which lines and dead letters find each other. */
-export function fullNameOf(target: string, address: string, key: string): string {
+function fullNameOf(target: string, address: string, key: string): string {
   return JSON.stringify([target, address, key]);
 }
 

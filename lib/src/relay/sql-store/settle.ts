@@ -78,12 +78,14 @@ async function deleteDone(run: RunSql, words: Words, settlements: readonly Settl
   if (done.length > 0) await run(words.deleteGiven('settle_outbox'), [JSON.stringify(done)]);
 }
 
+const startedColumns = { ...place, begun: 'whole' } as const;
+
 async function countStarts(run: RunSql, words: Words, settlements: readonly Settlement[]): Promise<void> {
   const started = settlements.flatMap(({ lane, started }) =>
-    started.map((seq) => ({ lane, seq: String(seq) })),
+    started.map(({ seq, starts }) => ({ lane, seq: String(seq), begun: starts })),
   );
   if (started.length === 0) return;
-  await run(words.updateGiven('starts = starts + 1', place), [JSON.stringify(started)]);
+  await run(words.updateGiven('starts = begun', startedColumns), [JSON.stringify(started)]);
 }
 
 const failedColumns = { ...place, tried: 'whole', why: 'text', pause: 'whole' } as const;

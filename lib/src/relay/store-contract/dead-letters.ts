@@ -27,9 +27,9 @@ export const deadLetters: Facts = {
       const held = await world.holdOne('a', 1);
       const [a, b, c] = await world.written(1, 'a', 'b', 'c');
       assert(a !== undefined && b !== undefined && c !== undefined, 'they were written');
-      same(await world.settle(held, { started: [b.seq] }), []);
+      same(await world.settle(held, { started: [{ seq: b.seq, starts: 1 }] }), []);
       same(await world.settle(held, { failed: [failedOf(b.seq)] }), []);
-      same(await world.settle(held, { started: [b.seq] }), []);
+      same(await world.settle(held, { started: [{ seq: b.seq, starts: 1 }] }), []);
       await world.bury(held, [b], { attempts: 3, blocksKey: true });
       same(await world.ids(1), ['a', 'c']);
       same(await world.store.dead.replay({ ids: ['b'] }), 1);
