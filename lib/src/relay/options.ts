@@ -20,7 +20,7 @@ export interface RelayOptions {
   readonly ordering?: Ordering;
   /** Who holds the lanes; unique among relays that run. Default: a random one. */
   readonly name?: string;
-  /** What tells it to look before its next poll. Default: nothing; `outbox.committed` is one. */
+  /** What tells it to look before its next poll. Default: nothing; in the sender's process `outbox.onCommitted` can call `wake`. */
   readonly wake?: readonly WakeSource[];
   /** How a message that fails is tried again. */
   readonly retry?: Partial<RelayRetry>;
