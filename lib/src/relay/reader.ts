@@ -177,6 +177,8 @@ export class Reader {
       const isLast = rows.filter(({ seq }) => seq > request.after).length < request.limit;
       return [{ lane, rows, isLast }];
     });
+    // Of a lane that is left out nothing is known: others would overtake it.
+    if (isMerged && found.length < lanes.length) return count;
     const until = isMerged ? knownUntil(found) : undefined;
     const taken: { readonly lane: Lane; readonly message: StoredMessage }[] = [];
     const ended: Lane[] = [];
