@@ -25,3 +25,9 @@ export function whole(value: number): string {
 export function fixed(value: number, digits = 2): string {
   return value.toFixed(digits);
 }
+
+export function median(values: readonly number[]): number {
+  const sorted = Float64Array.from(values).toSorted();
+  const middle = sorted.length / 2;
+  return ((sorted[Math.ceil(middle) - 1] ?? NaN) + (sorted[Math.floor(middle)] ?? NaN)) / 2;
+}

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { Client } from 'pg';
 import { closedLoop, type Measured } from '../harness/load.ts';
 import { findPostgres } from '../harness/postgres.ts';
-import { fixed, machine, table, whole } from '../harness/report.ts';
+import { fixed, machine, median, table, whole } from '../harness/report.ts';
 import type { Opened } from './contender.ts';
 import { contenders as all } from './contenders.ts';
 
@@ -78,10 +78,4 @@ function report(results: ReadonlyMap<string, readonly Measured[]>): string {
     ];
   });
   return table([['', 'per second', 'p50 ms', 'p99 ms', 'of', ''], ...rows]);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = Float64Array.from(values).toSorted();
-  const middle = sorted.length / 2;
-  return ((sorted[Math.ceil(middle) - 1] ?? NaN) + (sorted[Math.floor(middle)] ?? NaN)) / 2;
 }

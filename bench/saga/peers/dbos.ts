@@ -2,7 +2,7 @@
 import { measureIn } from '../../harness/child.ts';
 import type { Measured } from '../../harness/load.ts';
 import { findPostgres, type Postgres } from '../../harness/postgres.ts';
-import { install } from './install.ts';
+import { install } from '../../harness/install.ts';
 import type { Peer, PeerLoad } from './peer.ts';
 
 const version = '5.3.0';

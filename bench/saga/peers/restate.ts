@@ -10,7 +10,7 @@ import type { Measured } from '../../harness/load.ts';
 import { freePorts } from '../../harness/port.ts';
 import { poster } from '../../harness/post.ts';
 import { type Running, startProgram } from '../../harness/program.ts';
-import { install } from './install.ts';
+import { install } from '../../harness/install.ts';
 import { order, type Peer, type PeerLoad } from './peer.ts';
 
 /** On two cores 4 gave more than 2, 8 and its default of 24: see ../../README.md. */
