@@ -53,7 +53,7 @@ export interface Backlog {
 
 export const payload = JSON.stringify({ id: 'o-123456', total: 12_345, items: [1, 2, 3] });
 
-/** Puts a backlog in place of what was there. Any lane will do, as long as a key has one. */
+/** Puts a backlog, a minute old, in place of what was there. Any lane will do, as long as a key has one. */
 export async function fillOutbox(
   pool: Pool,
   {
@@ -65,8 +65,8 @@ export async function fillOutbox(
 ): Promise<void> {
   await pool.query('truncate settle_outbox');
   await pool.query(
-    `insert into settle_outbox (lane, id, target, aggregatetype, aggregateid, type, payload, version)
-     select hashtext(key) & 63, $5 || n, $3, $4, key, 'order.placed', $6, 1
+    `insert into settle_outbox (lane, id, target, aggregatetype, aggregateid, type, payload, version, created_at)
+     select hashtext(key) & 63, $5 || n, $3, $4, key, 'order.placed', $6, 1, extract(epoch from now() - '1 minute'::interval) * 1000
      from (select n, 'key-' || n % $2::int as key from generate_series(1, $1::int) n) as message`,
     [messages, keys, target, address, `${randomBytes(6).toString('hex')}-`, payload],
   );
