@@ -50,12 +50,11 @@ export class Destination {
     return line;
   }
 
-  /** Whether another message of that line may be kept: while it is only tried, the first of some lines. */
-  hasRoomIn(line: Line): boolean {
+  /** Whether another message of the line of that name may be kept: while it is only tried, the first of some lines. */
+  hasRoomFor(name: string | undefined): boolean {
     if (this.state.kind === 'open') return true;
-    return (
-      this.state.kind === 'probing' && this.kept < probesMax && (line.rows.length === 0 || !line.isOrdered)
-    );
+    if (this.state.kind === 'held' || this.kept >= probesMax) return false;
+    return name === undefined || (this.lines.get(name)?.rows.length ?? 0) === 0;
   }
 
   get isForgettable(): boolean {

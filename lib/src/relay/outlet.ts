@@ -1,6 +1,7 @@
 /** One publisher, with all destinations it serves, and the lines that wait for their turn with it. */
 import { Destination } from './destination.ts';
 import { isSuspect, Passed, type Line, type Row } from './line.ts';
+import type { RelayLimits } from './options.ts';
 import type { Publisher } from './publisher.ts';
 
 export class Outlet {
@@ -10,8 +11,9 @@ export class Outlet {
   readonly destinations = new Map<string, Destination>();
   /** Those whose messages may go; the one that waits longest first. */
   readonly queue = new Set<Line>();
-  /** Messages of it in memory. */
+  /** Messages of it in memory, and the characters of their payloads. */
   kept = 0;
+  bytes = 0;
   /** Passed over for want of room. */
   readonly passed = new Passed();
   /** Calls under way. */
@@ -20,6 +22,11 @@ export class Outlet {
   constructor(target: string, publisher: Publisher | undefined) {
     this.target = target;
     this.publisher = publisher;
+  }
+
+  /** How much of what it may keep in memory is taken: 1 is all. */
+  fill({ messagesMax, bytesMax }: Pick<RelayLimits, 'messagesMax' | 'bytesMax'>): number {
+    return Math.max(this.kept / messagesMax, this.bytes / bytesMax);
   }
 
   destination(address: string): Destination {

@@ -7,7 +7,7 @@
 import { backoffMs, type RelayClock } from './clock.ts';
 import type { Lane } from './lane.ts';
 import type { RelayLimits } from './options.ts';
-import type { StoredMessage } from '../outbox/message.ts';
+import { laneCount, type StoredMessage } from '../outbox/message.ts';
 import { planted } from '../util/planted-bug.ts';
 import type { ReadRequest, RelayStore } from './store.ts';
 import type { Work } from './work.ts';
@@ -63,12 +63,14 @@ export class Reader {
   #asking: Asking[] = [];
   /** Those who asked since the last read began. */
   #next: Asking | undefined;
+  /** Where the next read begins, if it is not of all lanes. */
+  #turn = 0;
   /** Of a payload; so small at first that the first read is not too large for what they may be. */
   #bytes: number;
 
   constructor(ports: ReaderPorts) {
     this.#ports = ports;
-    this.#bytes = ports.limits.bytesMax / 200;
+    this.#bytes = ports.limits.bytesMax / (laneCount * rowsPerLaneMin);
   }
 
   /** It has read everything there is, and no look is due. */
@@ -109,11 +111,23 @@ export class Reader {
     // Whoever has room again does not wait for a pause.
     if (this.#pausing !== undefined && !asked.some(({ isReread }) => isReread)) return;
     const { work, limits } = this.#ports;
-    if (work.room * roomPart < limits.messagesMax) return;
-    const room = Math.min(work.room, limits.bytesMax / this.#bytes);
-    const perLane = this.#ports.isMerged ? room : room / asked.length;
-    const limit = Math.ceil(Math.max(rowsPerLaneMin, Math.min(perLane, limits.messagesMax / roomPart)));
-    void this.#read(asked, limit);
+    const { room } = work;
+    if (room * roomPart < 1) return;
+    const rows = room * limits.messagesMax;
+    const rowsByBytes = (room * limits.bytesMax) / this.#bytes;
+    const chosen = this.#ports.isMerged ? asked : this.#inTurn(asked, rowsByBytes / rowsPerLaneMin);
+    const perLane = this.#ports.isMerged ? rows : rows / chosen.length;
+    const wanted = Math.max(rowsPerLaneMin, Math.min(perLane, limits.messagesMax / roomPart));
+    void this.#read(chosen, Math.ceil(Math.min(wanted, rowsByBytes / chosen.length)));
+  }
+
+  /** Where payloads are large, there is no room for some of all lanes: so many of them, others the next time. */
+  #inTurn(lanes: readonly Lane[], most: number): readonly Lane[] {
+    if (most >= lanes.length) return lanes;
+    const start = this.#turn % lanes.length;
+    const count = Math.max(1, Math.floor(most));
+    this.#turn = start + count;
+    return [...lanes.slice(start), ...lanes.slice(0, start)].slice(0, count);
   }
 
   async #read(lanes: readonly Lane[], limit: number): Promise<void> {
@@ -150,12 +164,15 @@ export class Reader {
     if (after === undefined) return [];
     let known = 0;
     for (const seq of lane.rows.keys()) if (seq > after && seq <= lane.cursor) known++;
-    return [{ lane: lane.lane, after, limit: known + lateMax }];
+    const most = Math.ceil(this.#ports.limits.bytesMax / this.#bytes / laneCount);
+    return [{ lane: lane.lane, after, limit: known + Math.min(lateMax, most) }];
   }
 
   #pause(why: 'failed' | 'passing', delayMs: number): void {
     this.#pausing = why;
-    this.#ports.clock.schedule(Math.max(1, Math.ceil(delayMs)), () => {
+    const { clock, limits } = this.#ports;
+    const longest = why === 'passing' ? limits.pollMaxMs : delayMs;
+    clock.schedule(Math.max(1, Math.ceil(Math.min(delayMs, longest))), () => {
       this.#pausing = undefined;
       this.#ports.done(0);
     });

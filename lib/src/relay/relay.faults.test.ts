@@ -97,3 +97,90 @@ describe('a publisher that breaks its port', () => {
     },
   );
 });
+
+describe('a source of wake-ups', () => {
+  it('that throws at once is told of, and the relay runs', async () => {
+    const { clock, outbox, published, events } = world;
+    const start = (): never => {
+      throw new Error('at once');
+    };
+    await clock.until(world.relay(world.broker(), { wake: [{ name: 'broken', start }] }).start());
+    outbox.append(...messages(1));
+    await clock.advance(2_000);
+    expect(published).toEqual(['m0']);
+    expect(events).toContainEqual(expect.objectContaining({ kind: 'warning', code: 'wake' }));
+  });
+});
+
+describe('a database that never answers', () => {
+  it.each(['read', 'settle', 'promote', 'heartbeat', 'claim', 'release', 'blockedKeys'] as const)(
+    'one call of %s, as over a connection that is gone, holds up nothing for ever',
+    async (method) => {
+      const { clock, outbox, published } = world;
+      const first = world.relay(world.broker());
+      await clock.until(first.start());
+      const store = { ...outbox };
+      let hangs = 0;
+      const hang = (): Promise<never> => new Promise(() => void hangs++);
+      // All of what is called while it hangs, and nothing after.
+      Object.assign(store, { [method]: hang });
+      const second = world.relay(world.broker(), { store, onDead: 'block-key', name: 'second' });
+      void second.start().catch(() => undefined);
+      const third = world.relay(world.broker());
+      await clock.advance(4_000);
+      await clock.until(third.start());
+      for (let i = 0; i < 20; i++) {
+        outbox.append(...messages(10, { key: `k${i}/` }));
+        await clock.advance(500);
+      }
+      Object.assign(store, { [method]: outbox[method] });
+      await clock.until(Promise.all([first.stop(), third.stop()]));
+      await clock.advance(1_000);
+      void second.start().catch(() => undefined);
+      await clock.advance(120_000);
+      expect(hangs).toBeGreaterThan(0);
+      expect(outbox.waiting).toEqual([]);
+      expect(new Set(published).size).toBe(200);
+    },
+  );
+
+  it('does not keep a relay from stopping in its time', async () => {
+    const { clock, outbox } = world;
+    const store = { ...outbox };
+    const made = world.relay(world.broker(), { store });
+    await clock.until(made.start());
+    const hang = (): Promise<never> => new Promise(() => undefined);
+    Object.assign(store, { read: hang, settle: hang, heartbeat: hang, leave: hang });
+    outbox.append(...messages(5));
+    await clock.advance(5_000);
+    await clock.until(made.stop({ timeoutMs: 1_000 }), 8_000);
+    await clock.advance(60_000);
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe('payloads', () => {
+  it('of a mebibyte each do not fill the memory while their destination is slow', async () => {
+    const { clock, outbox } = world;
+    const payload = 'x'.repeat(2 ** 20);
+    const bytesMax = 32 * 2 ** 20;
+    outbox.append(...messages(500, { payload }));
+    const reads: number[] = [];
+    const store = { ...outbox };
+    store.read = async (requests) => {
+      const rows = await outbox.read(requests);
+      reads.push(rows.length);
+      return rows;
+    };
+    const test = world.broker();
+    test.latencyMs = 1_000;
+    const made = world.relay(test, { store, limits: { bytesMax, batchMax: 4 } });
+    await clock.until(made.start());
+    await clock.advance(20_000);
+    // Of the first one nobody knows how large they are; the later ones show also what is in memory.
+    expect(reads[0]).toBeLessThanOrEqual(256);
+    expect(Math.max(...reads.slice(1))).toBeLessThanOrEqual(100);
+    await clock.advance(400_000);
+    expect(outbox.waiting).toEqual([]);
+  });
+});

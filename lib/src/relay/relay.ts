@@ -13,8 +13,10 @@ import { Lane } from './lane.ts';
 import { shareOf } from './leases.ts';
 import { readRelayOptions, type RelayOptions } from './options.ts';
 import { Reader } from './reader.ts';
+import { OwnTimers } from './own-timers.ts';
 import { randomName } from './random-name.ts';
-import type { DeadLetters, LaneToken, OutboxStats } from './store.ts';
+import type { DeadLetters, LaneToken, OutboxStats, RelayStore } from './store.ts';
+import { inTime, timelyStore } from './timely-store.ts';
 import { Work } from './work.ts';
 
 export interface Relay {
@@ -78,7 +80,8 @@ class TheRelay implements Relay {
   readonly dead: DeadLetters;
   readonly #options: RelayOptions;
   readonly #read: ReturnType<typeof readRelayOptions>;
-  readonly #clock;
+  readonly #clock: OwnTimers;
+  readonly #store: RelayStore;
   readonly #random;
   readonly #tell: (event: RelayEvent) => void;
   readonly #lanes = new Map<number, Lane>();
@@ -100,11 +103,14 @@ class TheRelay implements Relay {
 
   constructor(options: RelayOptions) {
     const read = readRelayOptions(options);
-    const { store, clock = relaySystemClock, random = Math.random } = options;
+    const { random = Math.random } = options;
+    const clock = new OwnTimers(options.clock ?? relaySystemClock);
+    const store = timelyStore(options.store, clock, read.limits.leaseTtlMs);
     this.name = options.name ?? randomName();
     this.#options = options;
     this.#read = read;
     this.#clock = clock;
+    this.#store = store;
     this.#random = random;
     this.#tell = tellSafely(options.onEvent);
     this.#pollMs = read.limits.pollMinMs;
@@ -165,7 +171,8 @@ class TheRelay implements Relay {
         return isRead;
       };
       // Its absence costs time alone, so nothing waits for it.
-      source.start(wake, { signal: ended.signal, warn }).catch((error: unknown) => warn(errorOf(error)));
+      const start = async (): Promise<void> => await source.start(wake, { signal: ended.signal, warn });
+      start().catch((error: unknown) => warn(errorOf(error)));
     }
   }
 
@@ -217,7 +224,6 @@ class TheRelay implements Relay {
     this.#life = { kind: 'running', ended: new AbortController(), whenDone };
     try {
       await this.#beat();
-      await this.#promote();
     } catch (error) {
       this.#forgetTimers();
       if (this.#isRunning) this.#life = { kind: 'new' };
@@ -231,6 +237,7 @@ class TheRelay implements Relay {
       this.#pump();
     });
     this.#repeat('prune', pruneEveryMs, () => this.#prune());
+    this.#promoteNow();
     this.#pollIn();
     this.#pump();
   }
@@ -240,7 +247,6 @@ class TheRelay implements Relay {
   }
 
   async #stop(timeoutMs: number): Promise<void> {
-    const { store } = this.#options;
     this.#work.stop();
     // Its lanes stay its own until it has ended what is under way.
     const forget = this.#clock.schedule(timeoutMs, () => this.#work.abort());
@@ -255,13 +261,12 @@ class TheRelay implements Relay {
     forget();
     this.#life = { kind: 'stopped' };
     // What it asks for now would be taken after it has left.
-    await this.#beating?.catch(() => undefined);
-    this.#forgetTimers();
-    this.#work.close();
+    await inTime(this.#clock, Promise.resolve(this.#beating), stopGraceMs).catch(() => undefined);
     this.#forget([...this.#lanes.values()]);
-    await this.#inTime(store.leave(this.name)).catch((error: unknown) =>
+    await inTime(this.#clock, this.#store.leave(this.name), stopGraceMs).catch((error: unknown) =>
       this.#warn('store_unavailable', error),
     );
+    this.#clock.end();
   }
 
   // ---- lanes
@@ -273,10 +278,10 @@ class TheRelay implements Relay {
   }
 
   async #heartbeat(): Promise<void> {
-    const { store, ordering = 'per-key' } = this.#options;
+    const { ordering = 'per-key' } = this.#options;
     const { leaseTtlMs } = this.#read.limits;
     const askedMs = this.#clock.now();
-    const view = await this.#inTime(store.heartbeat(this.name, leaseTtlMs));
+    const view = await this.#store.heartbeat(this.name, leaseTtlMs);
     this.#clockOffsetMs = view.nowMs - this.#clock.now();
     this.#leasedUntilMs = askedMs + leaseTtlMs;
     this.#heartbeatFailures = 0;
@@ -289,13 +294,11 @@ class TheRelay implements Relay {
     const unknown = view.held.filter(({ lane }) => !this.#lanes.has(lane) && !this.#releasing.has(lane));
     // One that stops keeps what it has until it is done, and takes nothing new.
     const share = this.#isRunning ? shareOf(view, ordering, this.#random) : { take: [], surplus: 0 };
-    const claims = share.take.length === 0 ? [] : store.claim(this.name, leaseTtlMs, share.take);
-    const gained = [
-      ...unknown.map((lane) => ({ ...lane, abandoned: true })),
-      ...(await this.#inTime(Promise.resolve(claims))),
-    ];
+    const { length } = share.take;
+    const claimed = length === 0 ? [] : await this.#store.claim(this.name, leaseTtlMs, share.take);
+    const gained = [...unknown.map((lane) => ({ ...lane, abandoned: true })), ...claimed];
     // Before anything is read that may stand behind one.
-    if (gained.length > 0) await this.#inTime(this.#findDeadLetters());
+    if (gained.length > 0) await this.#findDeadLetters();
     for (const { lane, token, abandoned } of gained) {
       this.#lanes.set(lane, new Lane({ lane, token }, abandoned, this.#clock.now()));
     }
@@ -307,20 +310,6 @@ class TheRelay implements Relay {
       .slice(0, Math.max(0, share.surplus - leaving));
     for (const lane of surplus) this.#work.drain(lane);
     this.#pump();
-  }
-
-  /** A store that does not answer is asked again, as one that fails. */
-  #inTime<T>(asked: Promise<T>): Promise<T> {
-    const { leaseTtlMs } = this.#read.limits;
-    return new Promise((resolve, reject) => {
-      const forget = this.#clock.schedule(leaseTtlMs, () => {
-        const next = 'It is asked again';
-        reject(
-          new SettleError('unavailable', `the database did not answer within ${leaseTtlMs} ms`, { next }),
-        );
-      });
-      asked.then(resolve, reject).finally(forget);
-    });
   }
 
   #heartbeatIn(delayMs: number): void {
@@ -353,8 +342,10 @@ class TheRelay implements Relay {
     this.#forget(ended);
     for (const { lane } of tokens) this.#releasing.add(lane);
     try {
-      await this.#options.store.release(this.name, tokens);
+      await this.#store.release(this.name, tokens);
     } finally {
+      // One that had begun before may still show them as its own.
+      await this.#beating?.catch(() => undefined);
       for (const { lane } of tokens) this.#releasing.delete(lane);
     }
   }
@@ -386,8 +377,8 @@ class TheRelay implements Relay {
   }
 
   #pump(): void {
+    this.#work.dispatch();
     if (this.#life.kind === 'running') {
-      this.#work.dispatch();
       this.#reader.read();
       if ([...this.#lanes.values()].some(({ state, rows }) => state === 'leaving' && rows.size === 0)) {
         this.#release().catch((error: unknown) => this.#warn('store_unavailable', error));
@@ -435,11 +426,13 @@ class TheRelay implements Relay {
     this.#isPromoting = true;
     try {
       for (;;) {
-        const { moved, nextInMs } = await this.#options.store.promote(promoteMax);
+        const { moved, nextInMs } = await this.#store.promote(promoteMax);
         if (moved > 0) this.#look();
         if (moved === promoteMax) continue;
         if (this.#isRunning) {
-          this.#timer('promote', Math.max(1, Math.min(nextInMs ?? promoteEveryMs, promoteEveryMs)), () =>
+          // What is due and does not move is in the hands of somebody else.
+          const soonMs = moved === 0 && nextInMs === 0 ? this.#read.limits.pollMinMs : 1;
+          this.#timer('promote', Math.max(soonMs, Math.min(nextInMs ?? promoteEveryMs, promoteEveryMs)), () =>
             this.#promoteNow(),
           );
         }
@@ -461,7 +454,7 @@ class TheRelay implements Relay {
     if (this.#options.onDead !== 'block-key') return;
     const found = this.#work.looksForDeadLetters();
     // Of all lanes, so that it does not matter which are its own when the answer comes.
-    if (found(await this.#options.store.blockedKeys(allLanes))) this.#readFromStart();
+    if (found(await this.#store.blockedKeys(allLanes))) this.#readFromStart();
     this.#pump();
   }
 
@@ -472,7 +465,7 @@ class TheRelay implements Relay {
 
   #prune(): void {
     const dedupOlderThanMs = this.#read.limits.dedupRetentionMs;
-    this.#options.store
+    this.#store
       .prune({ dedupOlderThanMs, limit: pruneMax })
       .catch((error: unknown) => this.#warn('store_unavailable', error));
   }
@@ -507,7 +500,7 @@ class TheRelay implements Relay {
   }
 }
 
-/** Beyond the time of a stop, for publishers that end after their signal, and for the last statement. */
+/** Beyond the time of a stop: for publishers that end after their signal, and for each of the last statements. */
 const stopGraceMs = 2_000;
 
 function errorOf(error: unknown): Error {

@@ -71,12 +71,11 @@ export class Work {
     return this.#flights.size === 0 && this.#settler.isIdle;
   }
 
-  /** How many more messages it has room for; 0 if it would pass all over. */
+  /** How much of its memory is free, from 0 to 1: as much as the publisher has that takes most; 0 if it would pass all over. */
   get room(): number {
-    const { messagesMax } = this.#ports.limits;
     let room = 0;
-    for (const { publisher, kept } of this.#outlets.values()) {
-      if (publisher !== undefined) room = Math.max(room, messagesMax - kept);
+    for (const outlet of this.#outlets.values()) {
+      if (outlet.publisher !== undefined) room = Math.max(room, 1 - outlet.fill(this.#ports.limits));
     }
     return room;
   }
@@ -88,15 +87,16 @@ export class Work {
     const { seq } = message;
     if (lane.state !== 'held' || lane.rows.has(seq) || lane.goneMeanwhile.has(seq)) return 'known';
     const outlet = this.#outlet(message.target);
-    const destination = outlet.destination(message.address);
-    const line = destination.line(this.#lineName(message));
     if (outlet.publisher === undefined) return this.#pass(outlet, lane, seq, 'waits');
-    if (outlet.passed.isBefore(seq) || outlet.kept >= this.#ports.limits.messagesMax) {
+    if (outlet.passed.isBefore(seq) || outlet.fill(this.#ports.limits) >= 1) {
       return this.#pass(outlet, lane, seq, 'passed');
     }
-    if (destination.passed.isBefore(seq) || !destination.hasRoomIn(line)) {
+    const destination = outlet.destination(message.address);
+    const name = this.#lineName(message);
+    if (destination.passed.isBefore(seq) || !destination.hasRoomFor(name)) {
       return this.#pass(destination, lane, seq, 'waits');
     }
+    const line = destination.line(name);
     if (this.#isBehindDeadLetter(line)) this.#waitForDeadLetter(line);
     if (line.state.kind === 'waiting' || lane.isOutdated(seq)) return this.#pass(line, lane, seq, 'waits');
     if (line.passed.isBefore(seq) || line.rows.length >= this.#lineMax(line)) {
@@ -106,6 +106,7 @@ export class Work {
     const row: Row = { message, lane, line, attempts, starts, isNoted: false };
     lane.rows.set(seq, row);
     outlet.kept++;
+    outlet.bytes += message.payload.length;
     destination.kept++;
     if (message.starts >= this.#ports.limits.crashesMax) {
       this.#giveUp(
@@ -160,11 +161,16 @@ export class Work {
 
   /** Gives publishers what may go. */
   dispatch(): void {
-    if (this.#isStopped || !this.#ports.mayPublish()) return;
-    const { batchMax, flightsMax, messagesMax } = this.#ports.limits;
+    if (!this.#isStopped && this.#ports.mayPublish()) this.#launch();
+    this.#settler.flush();
+  }
+
+  #launch(): void {
+    const { limits } = this.#ports;
+    const { batchMax, flightsMax } = limits;
     for (const outlet of this.#outlets.values()) {
       if (outlet.publisher === undefined) continue;
-      if (outlet.kept * 2 <= messagesMax) outlet.passed.reread();
+      if (outlet.fill(limits) <= 0.5) outlet.passed.reread();
       while (outlet.flights < flightsMax) {
         const batch = outlet.take(batchMax, !this.#isSuspectFlying);
         if (batch.length === 0) break;
@@ -172,7 +178,6 @@ export class Work {
         void this.#fly(outlet, batch);
       }
     }
-    this.#settler.flush();
   }
 
   async #fly(outlet: Outlet, batch: readonly Row[]): Promise<void> {
@@ -211,8 +216,6 @@ export class Work {
       });
     }
     this.#conclude(outlet, batch, results);
-    this.dispatch();
-    this.#settler.flush();
     this.#ports.changed();
   }
 
@@ -288,18 +291,24 @@ export class Work {
   }
 
   #putBack(row: Row): void {
-    if (row.lane.state !== 'held') return this.#drop(row);
-    if (planted('publish-past-a-failure')) row.line.rows.push(row);
-    else row.line.rows.unshift(row);
-    if (!row.isNoted) return;
-    // It was begun with, and this relay lives.
-    row.isNoted = false;
-    row.starts = 0;
-    const { attempts } = row;
+    const { lane, line, attempts } = row;
     const { seq } = row.message;
-    const fate = { kind: 'failed', seq, attempts, reason: 'put back', retryInMs: 0, place: 'stay' } as const;
-    this.#settler.add(row.lane, fate);
-    row.lane.unwritten.add(seq);
+    if (row.isNoted) {
+      // It was begun with, and this relay lives.
+      row.isNoted = false;
+      row.starts = 0;
+      const reason = 'put back';
+      this.#settler.add(lane, { kind: 'failed', seq, attempts, reason, retryInMs: 0, place: 'stay' });
+      lane.unwritten.add(seq);
+    }
+    if (lane.state !== 'held') this.#leaveBehind(row);
+    else if (planted('publish-past-a-failure')) line.rows.push(row);
+    else line.rows.unshift(row);
+  }
+
+  /** Of a lane that leaves: it goes when the last is written down that became of it. */
+  #leaveBehind(row: Row): void {
+    if (row.lane.state === 'gone' || !row.lane.unwritten.has(row.message.seq)) this.#drop(row);
   }
 
   /** Lines that begin to wait at the end of `#conclude`. */
@@ -365,7 +374,9 @@ export class Work {
       if (row === undefined) continue;
       if (fate.kind === 'dead' && fate.blocksKey) this.#deadLines.isWritten(fullName(row.line));
       if (fate.kind === 'started') this.#noted(row);
-      else if (!(fate.kind === 'failed' && fate.place === 'stay')) {
+      else if (fate.kind === 'failed' && fate.place === 'stay') {
+        if (lane.state === 'leaving') this.#drop(row);
+      } else {
         lane.goneMeanwhile.add(fate.seq);
         this.#drop(row);
       }
@@ -385,6 +396,7 @@ export class Work {
     if (!lane.rows.delete(message.seq)) return;
     const { outlet } = line.destination;
     outlet.kept--;
+    outlet.bytes -= message.payload.length;
     line.destination.kept--;
     outlet.hasChanged(line);
   }
@@ -402,8 +414,8 @@ export class Work {
     });
     line.state = { kind: 'waiting', until: 'retry', forget };
     // Where many wait, not even their first ones stay: others need the room.
-    const { kept } = line.destination.outlet;
-    this.#passOver(line, kept * 2 > this.#ports.limits.messagesMax ? 0 : 1, line);
+    const isCrowded = line.destination.outlet.fill(this.#ports.limits) > 0.5;
+    this.#passOver(line, isCrowded ? 0 : 1, line);
   }
 
   #waitForDeadLetter(line: Line): void {
@@ -537,7 +549,7 @@ export class Work {
           line.passed.leave(lane);
           const left = line.rows.filter((row) => row.lane === lane);
           line.rows = line.rows.filter((row) => row.lane !== lane);
-          for (const row of left) this.#drop(row);
+          for (const row of left) this.#leaveBehind(row);
           outlet.hasChanged(line);
         }
       }
@@ -552,16 +564,6 @@ export class Work {
   /** Ends what is under way; its messages count as not published. */
   abort(): void {
     for (const flight of this.#flights) flight.abort();
-  }
-
-  /** Forgets every timer. */
-  close(): void {
-    for (const { destinations } of this.#outlets.values()) {
-      for (const destination of destinations.values()) {
-        if (destination.state.kind === 'held') destination.state.forget();
-        for (const { state } of destination.lines.values()) if (state.kind === 'waiting') state.forget();
-      }
-    }
   }
 }
 
