@@ -76,7 +76,8 @@ describe('kill -9 of the broker', () => {
         const repeats = arrivals.length - new Set(arrivals).size;
         console.info(
           `${name}: ${judgement.orders} orders over ${kills} kills, and ${told.rolledBack} rolled back; ` +
-            `${repeats} came again, ${told.absorbed} absorbed by the inbox, ${knownToBroker} by the broker`,
+            `${judgement.lost.length} lost, ${judgement.twice.length} twice, ` +
+            `${judgement.late.effects.length} out of order; ${repeats} came again, ${told.absorbed} absorbed by the inbox, ${knownToBroker} by the broker`,
         );
         const none: readonly string[] = [];
         expect(judgement).toEqual({
