@@ -56,9 +56,9 @@ export interface RelayLimits {
   readonly flightsMax: number;
   /** Messages in memory. Default: 2,000. */
   readonly messagesMax: number;
-  /** Bytes of payloads in memory, as far as the sizes of the last ones tell. Default: 64 MiB. */
+  /** Characters of payloads in memory, with those of a read as far as the sizes of the last ones tell. Default: 64 Mi. */
   readonly bytesMax: number;
-  /** Milliseconds for which lanes stay with a relay that is not heard of. Default: 10,000. */
+  /** Milliseconds for which lanes stay with a relay that is not heard of. At least 1,000. Default: 10,000. */
   readonly leaseTtlMs: number;
   /** Milliseconds between two looks at the table that nothing woke. Default: 50 to 1,000, the longer the less there is. */
   readonly pollMinMs: number;
@@ -93,6 +93,12 @@ export function readRelayOptions(options: RelayOptions) {
   if (limits.pollMinMs > limits.pollMaxMs) {
     throw invalid(`pollMinMs ${limits.pollMinMs} is more than pollMaxMs ${limits.pollMaxMs}`);
   }
+  if (limits.leaseTtlMs < leaseTtlMinMs) {
+    throw invalid(`leaseTtlMs ${limits.leaseTtlMs} is less than ${leaseTtlMinMs}`);
+  }
+  for (const { name, batchMax = 1 } of options.publishers) {
+    if (!Number.isInteger(batchMax) || batchMax < 1) throw invalid(`the batchMax of ${name} is ${batchMax}`);
+  }
   const names = options.publishers.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw invalid(`two publishers have the name ${twice}`);
@@ -108,6 +114,9 @@ function numbers<T extends object>(where: string, defaults: T, given: Partial<T>
   }
   return { ...defaults, ...given };
 }
+
+/** Of less, nothing would be left after the margin in which a relay publishes nothing. */
+const leaseTtlMinMs = 1_000;
 
 /** What timers of Node can wait for. */
 const numberMax = 2 ** 31 - 1;

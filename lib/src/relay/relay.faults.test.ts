@@ -184,3 +184,44 @@ describe('payloads', () => {
     expect(outbox.waiting).toEqual([]);
   });
 });
+
+describe('a lane that is given back', () => {
+  it('takes along how often its messages have failed, also where that is not written down yet', async () => {
+    const { clock, outbox } = world;
+    const test = world.broker({ order: 'each-alone' });
+    test.latencyMs = 3_200;
+    test.says = () => 'retriable';
+    for (const key of ids(64)) outbox.append(...messages(1, { key }));
+    // What is written down of this one keeps the others waiting for the next statement.
+    const other = world.broker({ name: 'other' });
+    other.latencyMs = 3_100;
+    outbox.append({ id: 'o', target: 'other', address: 'a' });
+    const store = { ...outbox };
+    store.settle = async (settlements) => {
+      await clock.sleep(500);
+      return await outbox.settle(settlements);
+    };
+    await clock.until(world.relay([test, other], { store, retry: { baseMs: 20_000 } }).start());
+    // Half of the lanes are given back at the next heartbeat.
+    await outbox.heartbeat('another', 60_000);
+    await clock.advance(6_000);
+    expect(world.events).toContainEqual(expect.objectContaining({ kind: 'lanes', lost: expect.any(Number) }));
+    expect(outbox.waiting.filter(({ attempts }) => attempts !== 1)).toEqual([]);
+  });
+});
+
+describe('rounds', () => {
+  it('that are asked for at the same time publish each message once', async () => {
+    const { clock, outbox, published } = world;
+    outbox.append(...messages(100, { key: 'k' }));
+    const test = world.broker();
+    test.latencyMs = 100;
+    const made = world.relay(test);
+    const rounds = [made.runOnce()];
+    await clock.advance(20);
+    rounds.push(made.runOnce());
+    const counts = await clock.until(Promise.all(rounds));
+    expect(published).toEqual(ids(100, 'k'));
+    expect(counts.map((count) => count.published)).toEqual([100, 0]);
+  });
+});

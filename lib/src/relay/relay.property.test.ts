@@ -80,7 +80,7 @@ async function run(world: World): Promise<Map<string, string[]>> {
               if (fails) stopped.add(line);
               if (stopped.has(line))
                 return { kind: random() < 0.5 ? 'retriable' : 'unavailable', reason: 'as drawn' };
-              const inOrder = { 'none': id, 'per-key': line, 'global': address }[ordering];
+              const inOrder = { none: id, 'per-key': line, global: address }[ordering];
               const before = taken.get(inOrder);
               if (before === undefined) taken.set(inOrder, [id]);
               else before.push(id);

@@ -502,6 +502,9 @@ describe('a source of wake-ups', () => {
 describe('bad options', () => {
   it.each([
     [{ limits: { batchMax: 0 } }, 'limits.batchMax'],
+    [{ limits: { leaseTtlMs: 999 } }, 'leaseTtlMs'],
+    [{ publishers: [broker({ batchMax: 0 })] }, 'batchMax of test'],
+    [{ publishers: [broker({ batchMax: Number.NaN })] }, 'batchMax of test'],
     [{ limits: { pollMinMs: 10, pollMaxMs: 5 } }, 'pollMinMs'],
     [{ retry: { attemptsMax: 1.5 } }, 'retry.attemptsMax'],
     [{ publishers: [broker(), broker()] }, 'two publishers'],

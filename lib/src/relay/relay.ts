@@ -89,6 +89,8 @@ class TheRelay implements Relay {
   readonly #work: Work;
   readonly #reader: Reader;
   #life: Life = { kind: 'new' };
+  /** One round at a time: all have the name of this relay. */
+  #round: Promise<unknown> = Promise.resolve();
   /** By the own clock; until then nobody else has its lanes. */
   #leasedUntilMs = Number.NEGATIVE_INFINITY;
   /** The database's clock minus the own one. */
@@ -178,7 +180,9 @@ class TheRelay implements Relay {
 
   async runOnce(): Promise<RelayCount> {
     if (this.#life.kind === 'running' || this.#life.kind === 'stopping') throw this.#startedBefore();
-    return await new TheRelay({ ...this.#options, name: this.name }).#once();
+    const count = this.#round.then(() => new TheRelay({ ...this.#options, name: this.name }).#once());
+    this.#round = count.catch(() => undefined);
+    return await count;
   }
 
   async #once(): Promise<RelayCount> {
