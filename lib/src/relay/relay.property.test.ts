@@ -29,11 +29,14 @@ interface World {
   readonly storeFailing: number;
   readonly latencyMs: number;
   readonly messagesMax: number;
+  /** Of 100, that are given up, block their keys, and are replayed by somebody else. */
+  readonly poisonous: number;
 }
 
 /** Runs relays over a slow and unreliable store and broker, and gives back what the broker took. */
 async function run(world: World): Promise<Map<string, string[]>> {
-  const { seed, keys, relays, ordering, order, failing, storeFailing, latencyMs, messagesMax } = world;
+  const { seed, keys, relays, ordering, order, failing, storeFailing, latencyMs, messagesMax, poisonous } =
+    world;
   const random = dice(seed);
   const clock = new VirtualClock();
   const outbox = memoryOutbox(() => clock.monotonicMs());
@@ -57,12 +60,15 @@ async function run(world: World): Promise<Map<string, string[]>> {
     heartbeat: slow(outbox.heartbeat),
     claim: slow(outbox.claim),
     release: slow(outbox.release),
+    promote: slow(outbox.promote),
+    blockedKeys: slow(outbox.blockedKeys),
   };
   const make = () =>
     createRelay({
       store,
       random,
       ordering,
+      onDead: 'block-key',
       limits: { messagesMax, batchMax: 10, leaseTtlMs: 5_000 },
       retry: { attemptsMax: 1_000, baseMs: 10, maxMs: 200 },
       clock: { now: () => clock.monotonicMs(), schedule: (ms, callback) => clock.schedule(ms, callback) },
@@ -76,6 +82,11 @@ async function run(world: World): Promise<Map<string, string[]>> {
             const stopped = new Set<string>();
             return batch.map(({ id, key = '', address }): PublishResult => {
               const line = `${address}/${key}`;
+              if (!isWell && address === 'down') return { kind: 'unavailable', reason: 'down' };
+              if (!isWell && !stopped.has(line) && random() * 100 < poisonous) {
+                stopped.add(line);
+                return { kind: 'poison', reason: 'as drawn' };
+              }
               const fails = !isWell && random() * 100 < failing;
               if (fails) stopped.add(line);
               if (stopped.has(line))
@@ -95,7 +106,13 @@ async function run(world: World): Promise<Map<string, string[]>> {
   const started = running.map((relay) => relay.start().catch(() => undefined));
   for (let i = 0; i < 300; i++) {
     const key = `k${Math.floor(random() * keys)}`;
-    outbox.append({ id: `${i}`, target: 'test', address: random() < 0.9 ? 'a' : 'b', key });
+    outbox.append({
+      id: `${i}`,
+      target: 'test',
+      address: ['a', 'a', 'a', 'b', 'down'][Math.floor(random() * 5)] ?? 'a',
+      key,
+    });
+    if (random() < 0.02) await outbox.dead.replay({});
     if (random() < 0.2) await clock.advance(random() * 100);
     if (random() < 0.01) {
       const [leaving] = running.splice(Math.floor(random() * running.length), 1, make());
@@ -110,6 +127,7 @@ async function run(world: World): Promise<Map<string, string[]>> {
   isWell = true;
   for (const relay of running) started.push(relay.start().catch(() => undefined));
   const left = async (): Promise<number> => {
+    await outbox.dead.replay({});
     const { pending, delayed } = await outbox.stats();
     return pending + delayed;
   };
@@ -132,6 +150,7 @@ it('whatever fails and however slow all is: every message is published, and in t
         storeFailing: constantFrom(0, 0, 10),
         latencyMs: constantFrom(1, 20, 100),
         messagesMax: constantFrom(10, 40, 2_000),
+        poisonous: constantFrom(0, 0, 5),
       }),
       async (world) => {
         const taken = await run(world);
