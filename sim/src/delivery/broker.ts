@@ -57,6 +57,10 @@ export class Broker {
       const stopped = new Set<string | undefined>();
       return batch.map((message): PublishResult => {
         const { key } = message;
+        if (!stopped.has(key) && this.#random.chance(this.#weather.brokerPoisons)) {
+          stopped.add(key);
+          return { kind: 'poison', reason: 'as drawn' };
+        }
         if (this.#random.chance(this.#weather.brokerFails)) stopped.add(key);
         if (stopped.has(key)) {
           return { kind: this.#random.chance(0.5) ? 'retriable' : 'unavailable', reason: 'as drawn' };

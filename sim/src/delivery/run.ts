@@ -17,7 +17,14 @@ import { startConsumer } from './consumer-process.ts';
 import { deliveryViolations, type DeliveryViolation } from './facts.ts';
 import type { DeliveryHistory, Written } from './history.ts';
 import { ConsumerDatabase } from './inbox.ts';
-import { calmDelivery, drawWeather, type DeliveryFaults, type DeliveryWeather } from './weather.ts';
+import {
+  calmDelivery,
+  drawShape,
+  drawWeather,
+  type DeliveryFaults,
+  type DeliveryWeather,
+  type RelayShape,
+} from './weather.ts';
 
 export interface DeliveryResult {
   readonly seed: number;
@@ -48,6 +55,7 @@ class DeliveryWorld {
   readonly #schedule = new Schedule(this.#hash);
   readonly #weather: DeliveryWeather;
   readonly #faults: DeliveryFaults;
+  readonly #shape: RelayShape;
   readonly #outbox = memoryOutbox(() => storeEpochMs + this.#schedule.now);
   readonly #broker: Broker;
   readonly #database: ConsumerDatabase;
@@ -65,6 +73,7 @@ class DeliveryWorld {
     const drawn = drawWeather(stream(seed, 'weather'));
     this.#weather = drawn.weather;
     this.#faults = drawn.faults;
+    this.#shape = drawShape(stream(seed, 'shape'));
     this.#broker = new Broker(this.#schedule, this.#weather, stream(seed, 'broker'));
     this.#database = new ConsumerDatabase(this.#schedule, this.#weather, stream(seed, 'database'));
   }
@@ -77,6 +86,7 @@ class DeliveryWorld {
     const keys = plan.int(1, 40);
     for (let i = 0; i < keys; i++) this.#write(`k${i}`, stream(this.#seed, `writer/${i}`));
     this.#strike(stream(this.#seed, 'faults'));
+    this.#operate(stream(this.#seed, 'operator'));
     this.#schedule.after(safetyMs, () => this.#heal());
     this.#watch();
     await this.#schedule.run();
@@ -126,7 +136,7 @@ class DeliveryWorld {
       publishers: [
         {
           name: 'broker',
-          order: 'stops-at-failure',
+          order: this.#shape.order,
           publish: (batch) => this.#broker.publish(process, batch),
         },
       ],
@@ -135,6 +145,8 @@ class DeliveryWorld {
         schedule: (delayMs, callback) => process.clock.schedule(delayMs, callback),
       },
       random: () => random.next(),
+      ordering: this.#shape.ordering,
+      onDead: 'block-key',
       // It is the world that kills here, and no message.
       limits: {
         leaseTtlMs,
@@ -149,6 +161,14 @@ class DeliveryWorld {
       .catch(() =>
         process.clock.schedule(500, () => this.#replace(process, this.#relays, () => this.#startRelay())),
       );
+  }
+
+  /** Now and then somebody replays what was given up, past all relays. */
+  #operate(random: Rng): void {
+    this.#schedule.after(random.next() * 4_000, () => {
+      void this.#outbox.dead.replay({});
+      this.#operate(random);
+    });
   }
 
   #startConsumer(): void {
@@ -183,7 +203,7 @@ class DeliveryWorld {
           });
         });
     };
-    const { heartbeat, claim, release, leave, read, promote } = this.#outbox;
+    const { heartbeat, claim, release, leave, read, promote, blockedKeys } = this.#outbox;
     return {
       ...this.#outbox,
       heartbeat: through(heartbeat),
@@ -192,6 +212,7 @@ class DeliveryWorld {
       leave: through(leave),
       read: through(read),
       promote: through(promote),
+      blockedKeys: through(blockedKeys),
       settle: through((settlements) => this.#settle(process, settlements)),
     };
   }
@@ -261,8 +282,10 @@ class DeliveryWorld {
         this.#schedule.now > safetyMs + 10_000 &&
         this.#outbox.waiting.length === 0 &&
         this.#behind().length === 0;
-      if (isOver || isThrough) this.#schedule.stop();
-      else this.#watch();
+      void this.#outbox.stats().then(({ dead }) => {
+        if (isOver || (isThrough && dead === 0)) this.#schedule.stop();
+        else this.#watch();
+      });
     });
   }
 
