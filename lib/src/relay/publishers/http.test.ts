@@ -260,9 +260,12 @@ describe('publishing by HTTP', () => {
       },
     });
     expect(results.map(({ kind }) => kind)).toEqual(Array(4).fill('retriable'));
+    expect(results[3]).toMatchObject({ reason: 'no endpoint is named "d"' });
   });
 
-  it('refuses secrets and limits that are none', () => {
+  it('refuses URLs, secrets and limits that are none', () => {
+    const nowhere = { partner: { url: 'partner.example.com/hooks' } };
+    expect(() => httpPublisher({ exchange, endpoints: nowhere })).toThrow('the URL of "partner" does not start');
     const endpoints = { partner: { url: receiver.url, secrets: ['short'] } };
     expect(() => httpPublisher({ exchange, endpoints })).toThrow('config_invalid');
     expect(() => httpPublisher({ exchange, endpoints: {}, concurrency: 0 })).toThrow('config_invalid');

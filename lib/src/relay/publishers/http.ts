@@ -2,7 +2,7 @@
 import type { HttpExchange, HttpReply } from '../../http/exchange.ts';
 import { headerStyles, percentEncoded } from '../../outbox/broker-headers.ts';
 import { messageOf, SettleError } from '../../util/errors.ts';
-import { parsePlainUrl } from '../../util/plain-url.ts';
+import { parsePlainUrl, whyNotPlainUrl } from '../../util/plain-url.ts';
 import { webhookIdHeader, webhookSignatureHeader, webhookTimestampHeader } from '../../wire/headers.ts';
 import { readRetryAfter } from '../../wire/retry-after.ts';
 import { parseSecret, sign } from '../../wire/signature.ts';
@@ -53,7 +53,7 @@ const retryAfterMsMax = 3_600_000;
  * be mended, and becomes a dead letter when attempts are used up; the other 5xx, a timeout and a broken answer are `unknown`. No
  * redirect is followed.
  *
- * Throws `config_invalid` for secrets or limits that are none.
+ * Throws `config_invalid` for URLs, secrets or limits that are none.
  */
 export function httpPublisher(options: HttpPublisherOptions): Publisher {
   const { name = 'http', endpoints, exchange, now = Date.now } = options;
@@ -63,7 +63,13 @@ export function httpPublisher(options: HttpPublisherOptions): Publisher {
     throw new SettleError('config_invalid', `${option} is ${value}, not a whole number from 1 on`);
   }
   if (typeof endpoints !== 'function') {
-    for (const { secrets = [] } of Object.values(endpoints)) secrets.forEach(parseSecret);
+    for (const [address, { url, secrets = [] }] of Object.entries(endpoints)) {
+      const reason = whyNotPlainUrl(url);
+      if (reason !== undefined) {
+        throw new SettleError('config_invalid', `the URL of ${JSON.stringify(address)} ${reason}`);
+      }
+      secrets.forEach(parseSecret);
+    }
   }
   const headersOf = envelope(headerStyles.http, options);
 
@@ -95,7 +101,7 @@ export function httpPublisher(options: HttpPublisherOptions): Publisher {
     try {
       const { address, payload } = message;
       const endpoint = await endpointOf(address);
-      if (endpoint === undefined) return retriable(`nobody knows where ${JSON.stringify(address)} is`);
+      if (endpoint === undefined) return retriable(`no endpoint is named ${JSON.stringify(address)}`);
       const url = parsePlainUrl(endpoint.url);
       if (url.kind === 'rejected') return retriable(`the URL of ${JSON.stringify(address)} ${url.reason}`);
       const { origin, path } = url;
