@@ -86,7 +86,9 @@ export function drafting(messages: Messages, options: DraftingOptions): Drafting
     }
     const { target, address } =
       (destination === undefined ? type : placeOf(destination)) ??
-      refuse(`${JSON.stringify(destination)} is no destination`);
+      refuse(`${JSON.stringify(destination)} is no destination`, {
+        next: "Name a publisher and what it takes for an address, such as 'kafka:orders'",
+      });
     const headers = headersOf(fields.headers, options.trace?.(), refuse);
     return {
       id,

@@ -173,7 +173,9 @@ function checkWhich(kind: 'replay' | 'purge', query: DeadLetterQuery, all: boole
 function placeOf(flag: string, variable: string | undefined): OutboxPlace {
   const given =
     flag === '' ? { text: variable ?? '', from: databaseVariable } : { text: flag, from: '--database' };
-  if (given.text === '') throw invalid('--database is missing', `Give ${placeShapes}`);
+  if (given.text === '') {
+    throw invalid('--database is missing', `Give it, or set ${databaseVariable}: ${placeShapes}`);
+  }
   return valueOf(parseOutboxPlace(given.text), given.from, 'Correct it');
 }
 
