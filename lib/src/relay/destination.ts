@@ -12,6 +12,8 @@ import type { Outlet } from './outlet.ts';
 /** Messages that are remembered to have failed with a batch, and those kept to try a destination with. */
 const doubtsMax = 1_000;
 const probesMax = 32;
+/** Looks at it, a second apart, after which an empty destination is forgotten whatever is known of it. */
+const emptyLooksMax = 60;
 
 export class Destination {
   readonly outlet: Outlet;
@@ -26,6 +28,7 @@ export class Destination {
   /** How often it took nothing, since it last took a message. */
   failures = 0;
   #taken = 0;
+  #emptyLooks = 0;
   /** By id: how many it had taken when nothing was known of this one (O3). */
   readonly #doubts = new Map<string, number>();
 
@@ -57,16 +60,23 @@ export class Destination {
     return name === undefined || (this.lines.get(name)?.rows.length ?? 0) === 0;
   }
 
+  /** Nothing of it is in memory, nor to be read again. */
+  get isEmpty(): boolean {
+    return this.kept === 0 && this.lines.size === 0 && this.passed.isEmpty && this.loose.isForgettable;
+  }
+
+  /** Nothing is known of it either. */
   get isForgettable(): boolean {
-    return (
-      this.kept === 0 &&
-      this.failures === 0 &&
-      this.state.kind === 'open' &&
-      this.lines.size === 0 &&
-      this.passed.isEmpty &&
-      this.loose.isForgettable &&
-      this.#doubts.size === 0
-    );
+    return this.isEmpty && this.failures === 0 && this.state.kind === 'open' && this.#doubts.size === 0;
+  }
+
+  /**
+   * To be asked now and then: whether what is known of it matters no longer, as its messages have become those of another
+   * relay. For a while they may only be on their way back into memory.
+   */
+  get isStale(): boolean {
+    this.#emptyLooks = this.isEmpty && this.state.kind !== 'held' ? this.#emptyLooks + 1 : 0;
+    return this.#emptyLooks > emptyLooksMax;
   }
 
   /** O2 */

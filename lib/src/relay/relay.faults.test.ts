@@ -225,3 +225,40 @@ describe('rounds', () => {
     expect(counts.map((count) => count.published)).toEqual([100, 0]);
   });
 });
+
+describe('a destination that was down', () => {
+  it('is forgotten when its messages have long been the matter of another relay', async () => {
+    const { clock, outbox, published } = world;
+    const test = world.broker();
+    test.says = () => 'unavailable';
+    outbox.append(...messages(5));
+    const made = world.relay(test);
+    await clock.until(made.start());
+    await clock.advance(5_000);
+    const view = await outbox.heartbeat(made.name, -1);
+    const claimed = await outbox.claim('other', 60_000, view.held);
+    const empty = { started: [], failed: [], dead: [] };
+    const seqs = outbox.waiting.map(({ seq }) => seq);
+    await outbox.settle(claimed.map((lane) => ({ ...lane, ...empty, done: seqs })));
+    await clock.advance(300_000);
+    test.says = () => undefined;
+    const before = test.calls.length;
+    outbox.append(...messages(10));
+    await clock.advance(2_000);
+    // It would be tried with one message first.
+    expect(test.calls.slice(before).map((call) => call.length)).toEqual([10]);
+    expect(published).toHaveLength(10);
+  });
+
+  it('is remembered while its messages wait', async () => {
+    const { clock, outbox } = world;
+    const test = world.broker();
+    test.says = () => 'unavailable';
+    outbox.append(...messages(5));
+    await clock.until(world.relay(test).start());
+    await clock.advance(300_000);
+    expect(test.calls.slice(1).every((call) => call.length === 1)).toBe(true);
+    // The longest pause is a minute.
+    expect(test.calls.length).toBeLessThan(30);
+  });
+});

@@ -511,7 +511,9 @@ export class Work {
    */
   refill(): void {
     for (const { destinations } of this.#outlets.values()) {
-      for (const { state, kept, passed, loose, lines } of destinations.values()) {
+      for (const destination of destinations.values()) {
+        const { state, kept, passed, loose, lines } = destination;
+        if (destination.isStale) destinations.delete(destination.address);
         if (state.kind === 'probing' && kept === 0) passed.reread();
         for (const line of [loose, ...lines.values()]) {
           if (line.state.kind === 'ready' && line.rows.length === 0) line.passed.reread();
