@@ -265,7 +265,9 @@ describe('publishing by HTTP', () => {
 
   it('refuses URLs, secrets and limits that are none', () => {
     const nowhere = { partner: { url: 'partner.example.com/hooks' } };
-    expect(() => httpPublisher({ exchange, endpoints: nowhere })).toThrow('the URL of "partner" does not start');
+    expect(() => httpPublisher({ exchange, endpoints: nowhere })).toThrow(
+      'the URL of "partner" does not start',
+    );
     const endpoints = { partner: { url: receiver.url, secrets: ['short'] } };
     expect(() => httpPublisher({ exchange, endpoints })).toThrow('config_invalid');
     expect(() => httpPublisher({ exchange, endpoints: {}, concurrency: 0 })).toThrow('config_invalid');
