@@ -1,6 +1,6 @@
 /** Pages of dead letters, and how many are taken at once: the same in every store. */
 import { SettleError } from '../util/errors.ts';
-import type { DeadLetter } from './store.ts';
+import type { DeadLetter, DeadLetterQuery } from './store.ts';
 
 export const pageMax = 1_000;
 export const takenDefault = 1_000;
@@ -30,6 +30,25 @@ export function pageEndOf(cursor: string): PageEnd {
 /** Less than 0 where `a` comes first. */
 export function byPlace(a: PageEnd, b: PageEnd): number {
   return a.diedAtMs - b.diedAtMs || a.lane - b.lane || (a.seq < b.seq ? -1 : a.seq > b.seq ? 1 : 0);
+}
+
+const conditions: Record<keyof DeadLetterQuery, true> = {
+  ids: true,
+  type: true,
+  cause: true,
+  diedBeforeMs: true,
+};
+
+/** Throws `invalid_request` for a condition that says nothing: what was meant to choose some must not take all. */
+export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
+  for (const [name, value] of Object.entries(query)) {
+    if (Object.hasOwn(conditions, name) && value !== undefined) continue;
+    const what = Object.hasOwn(conditions, name) ? `${name} is undefined` : `${name} is no condition`;
+    throw new SettleError('invalid_request', `dead letters: ${what}`, {
+      next: `Give ${Object.keys(conditions).join(', ')}, or {} for all`,
+    });
+  }
+  return query;
 }
 
 /** Throws `invalid_request` unless it is a whole number from 1 to `max`. */

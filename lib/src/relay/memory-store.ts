@@ -7,6 +7,7 @@ import { planted } from '../util/planted-bug.ts';
 import {
   byPlace,
   checkedLimit,
+  checkedQuery,
   cursorOf,
   pageEndOf,
   pageMax,
@@ -136,7 +137,8 @@ export function memoryOutbox(nowMs: () => number): MemoryOutbox {
     if (row !== undefined) changed().set(seq, change(row));
   }
 
-  function deadOnes({ ids, type, cause, diedBeforeMs }: DeadLetterQuery): DeadLetter[] {
+  function deadOnes(query: DeadLetterQuery): DeadLetter[] {
+    const { ids, type, cause, diedBeforeMs } = checkedQuery(query);
     return [...dead.values()]
       .toSorted(byPlace)
       .filter(

@@ -128,7 +128,7 @@ export interface DeadLetter extends StoredMessage {
   readonly blocksKey: boolean;
 }
 
-/** Of dead letters: all conditions must hold. Without any, all. */
+/** Of dead letters: all conditions must hold. Without any, all; one that is undefined or unknown is `invalid_request`. */
 export interface DeadLetterQuery {
   readonly ids?: readonly string[];
   readonly type?: string;

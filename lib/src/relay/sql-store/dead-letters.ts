@@ -2,7 +2,15 @@
 import type { OwnStatements, RunSql } from '../../local/own-statements.ts';
 import { SettleError } from '../../util/errors.ts';
 import type { SqlValue } from '../../util/sql.ts';
-import { checkedLimit, cursorOf, pageEndOf, pageMax, takenDefault, takenMax } from '../dead-letter-pages.ts';
+import {
+  checkedLimit,
+  checkedQuery,
+  cursorOf,
+  pageEndOf,
+  pageMax,
+  takenDefault,
+  takenMax,
+} from '../dead-letter-pages.ts';
 import type { BlockedKey, DeadCause, DeadLetter, DeadLetterQuery, DeadLetters } from '../store.ts';
 import { lockPlaces, type Place } from './move.ts';
 import { messageOf, numberOf, optionalTextOf, rowsOf, textOf, type Row } from './rows.ts';
@@ -90,7 +98,8 @@ class Conditions {
     return this.#parts.join(' and ');
   }
 
-  matching({ ids, type, cause, diedBeforeMs }: DeadLetterQuery): this {
+  matching(query: DeadLetterQuery): this {
+    const { ids, type, cause, diedBeforeMs } = checkedQuery(query);
     if (ids !== undefined) this.#among('id', ids);
     if (type !== undefined) this.#among('type', [type]);
     if (cause !== undefined) this.#among('cause', [cause]);

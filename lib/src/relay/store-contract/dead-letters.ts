@@ -1,5 +1,5 @@
 import { assert } from '../../util/assert.ts';
-import type { RelayStore } from '../store.ts';
+import type { DeadLetterQuery, RelayStore } from '../store.ts';
 import { deadOf, failedOf, message, refuses, same, type Facts } from './world.ts';
 
 export const deadLetters: Facts = {
@@ -178,6 +178,10 @@ export const deadLetters: Facts = {
         await refuses('invalid_request', store.dead.list({}, { limit: 1, cursor }));
       }
       await refuses('invalid_request', store.dead.replay({}, 0));
+      // What was meant to choose some must not take all.
+      const undefinedType = { type: undefined } as unknown as DeadLetterQuery;
+      await refuses('invalid_request', store.dead.purge(undefinedType));
+      await refuses('invalid_request', store.dead.replay({ diedBefore: 5 } as DeadLetterQuery));
       await refuses('invalid_request', store.dead.purge({}, 1e9));
     },
   },
