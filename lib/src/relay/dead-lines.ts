@@ -16,6 +16,8 @@ interface GivenUp {
 export class DeadLines {
   #known: ReadonlySet<string> = new Set();
   readonly #givenUp = new Map<string, GivenUp>();
+  /** Something was given up in a lane that has left since the last look. */
+  #hasLeft = false;
   #begun = 0;
   #newest = 0;
 
@@ -38,7 +40,11 @@ export class DeadLines {
 
   /** What was given up there is a matter of the lane's next relay. */
   leave(lane: Lane): void {
-    for (const [name, one] of this.#givenUp) if (one.lane === lane) this.#givenUp.delete(name);
+    for (const [name, one] of this.#givenUp) {
+      if (one.lane !== lane) continue;
+      this.#givenUp.delete(name);
+      this.#hasLeft = true;
+    }
   }
 
   /** Begins a look at the store: what is returned takes its answer, and gives back whether a line waits no longer. */
@@ -52,7 +58,9 @@ export class DeadLines {
       for (const [name, { unseenBy }] of this.#givenUp) {
         if (unseenBy !== undefined && unseenBy < look) this.#givenUp.delete(name);
       }
-      return before.some((name) => !this.has(name));
+      const isFreed = this.#hasLeft || before.some((name) => !this.has(name));
+      this.#hasLeft = false;
+      return isFreed;
     };
   }
 }
