@@ -24,7 +24,7 @@ const looksBack = [
 
 /** By their times, messages are noted at most so often: a look at the last moments reaches back so much further. */
 const timeNoteEveryMs = 100;
-const timeNotesMax = (2 * commitsWithinMs) / timeNoteEveryMs;
+const timeNotesMax = 15_000 / timeNoteEveryMs;
 
 /** Positions are noted at most so often, for at most the longest finite look back. */
 const noteEveryMs = 500;
@@ -60,6 +60,9 @@ export class Lane implements LaneToken {
   readonly #timeNotes: { readonly atMs: number; readonly seq: bigint }[] = [];
   /** When the youngest message that was read was numbered. */
   #youngestMs = Number.NEGATIVE_INFINITY;
+  /** When that read began which last saw all there was up to the reach, and the one that is under way. */
+  #seenMs = Number.NEGATIVE_INFINITY;
+  #beganMs = Number.NEGATIVE_INFINITY;
 
   constructor({ lane, token }: LaneToken, isAbandoned: boolean, nowMs: number) {
     this.lane = lane;
@@ -107,18 +110,19 @@ export class Lane implements LaneToken {
   }
 
   /**
-   * After which message a read has to look for late ones too, by the time of the database (N2); undefined when all before the
-   * cursor are too old for any.
+   * After which message a read has to look for late ones too (N2): what was numbered so shortly before the last one that it may
+   * not have been committed then. Undefined when all before the cursor are too old for that.
    */
-  lateAfter(databaseMs: number): bigint | undefined {
-    const safeMs = databaseMs - commitsWithinMs;
+  get lateAfter(): bigint | undefined {
+    const safeMs = this.#seenMs - commitsWithinMs;
     if (safeMs >= this.#youngestMs) return undefined;
     const safe = this.#timeNotes.findLast(({ atMs }) => atMs <= safeMs)?.seq ?? 0n;
     return safe < this.cursor ? safe : undefined;
   }
 
-  /** What is read from now on shows all that is written. */
-  beginsReading(): void {
+  /** What is read from now on, by the time of the database, shows all that is written. */
+  beginsReading(databaseMs: number): void {
+    this.#beganMs = databaseMs;
     this.goneMeanwhile.clear();
     this.writtenMeanwhile.clear();
   }
@@ -128,9 +132,15 @@ export class Lane implements LaneToken {
     return this.unwritten.has(seq) || this.writtenMeanwhile.has(seq);
   }
 
+  /** What that read has shown counts. One of what was passed over may not have come as far as others had. */
+  hasRead(after: bigint): void {
+    if (after >= this.#reach) this.#seenMs = this.#beganMs;
+  }
+
   /** Nothing is left behind the cursor. */
   hasEnded(): void {
     this.isAtEnd = true;
+    this.#seenMs = this.#beganMs;
     this.#rereading.clear();
     if (this.#reach > this.cursor) this.cursor = this.#reach;
   }

@@ -136,7 +136,7 @@ export class Reader {
     this.isDirty = false;
     const requests = lanes.map(({ lane, cursor }) => ({ lane, after: cursor, limit }));
     const late = planted('cursor-by-sequence') ? [] : lanes.flatMap((lane) => this.#lateRequest(lane));
-    for (const lane of lanes) lane.beginsReading();
+    for (const lane of lanes) lane.beginsReading(this.#ports.nowMs());
     const startedMs = clock.now();
     if (this.#next !== undefined) this.#asking.push(this.#next);
     this.#next = undefined;
@@ -160,7 +160,7 @@ export class Reader {
 
   /** For messages that commit late: in the same statement, so that whoever sees a later one sees them too (N2). */
   #lateRequest(lane: Lane): readonly ReadRequest[] {
-    const after = lane.lateAfter(this.#ports.nowMs());
+    const after = lane.lateAfter;
     if (after === undefined) return [];
     let known = 0;
     for (const seq of lane.rows.keys()) if (seq > after && seq <= lane.cursor) known++;
@@ -191,6 +191,7 @@ export class Reader {
       // A1
       if (request === undefined || lane.state !== 'held' || lane.cursor !== request.after) return [];
       const rows = inOrder(byLane.get(lane.lane) ?? []);
+      lane.hasRead(request.after);
       const isLast = rows.filter(({ seq }) => seq > request.after).length < request.limit;
       return [{ lane, rows, isLast }];
     });

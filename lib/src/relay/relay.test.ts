@@ -99,6 +99,19 @@ describe('what commits late', () => {
     expect(published).toEqual(['early', 'late']);
   });
 
+  it('comes before what follows it, however long before the next read it was numbered', async () => {
+    await clock.until(relay(broker(), { limits: { pollMinMs: 700, pollMaxMs: 700 } }).start());
+    await clock.advance(50);
+    const of = { target: 'test', address: 'a', key: 'k' };
+    const commit = outbox.begin({ id: 'late', ...of });
+    outbox.append({ id: 'other', ...of, address: 'b' });
+    await clock.advance(1_400);
+    commit();
+    outbox.append({ id: 'next', ...of });
+    await clock.advance(700);
+    expect(published).toEqual(['other', 'late', 'next']);
+  });
+
   it('is found after minutes, too', async () => {
     const made = relay(broker());
     await clock.until(made.start());
