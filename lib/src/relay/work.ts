@@ -16,10 +16,12 @@ import type { RelayEvent } from './events.ts';
 import type { Lane } from './lane.ts';
 import { isSuspect, type Line, type Row } from './line.ts';
 import type { Ordering, RelayLimits, RelayRetry } from './options.ts';
+import { outgoingOf } from './outgoing.ts';
 import { Outlet } from './outlet.ts';
 import { publishCall } from './publish-call.ts';
-import type { OutgoingMessage, Publisher, PublishResult } from './publisher.ts';
+import type { Publisher, PublishResult } from './publisher.ts';
 import { Settler, type Fate } from './settler.ts';
+import { Starts } from './starts.ts';
 import type { BlockedKey, DeadCause, RelayStore } from './store.ts';
 
 export interface WorkPorts {
@@ -45,6 +47,7 @@ export class Work {
   readonly #ports: WorkPorts;
   readonly #outlets = new Map<string, Outlet>();
   readonly #settler: Settler;
+  readonly #starts: Starts;
   readonly #flights = new Set<AbortController>();
   readonly #deadLines = new DeadLines();
   /** One message at a time that has outlived a relay: if this one dies too, it is known of what. */
@@ -64,6 +67,7 @@ export class Work {
       written: (lane, fates) => this.#written(lane, fates),
       failed: (error) => ports.tell({ kind: 'warning', code: 'store_unavailable', error: errorOf(error) }),
     });
+    this.#starts = new Starts(this.#settler);
   }
 
   /** Nothing is under way, neither to a broker nor to the store. */
@@ -188,13 +192,13 @@ export class Work {
     outlet.flights++;
     this.#flights.add(flight);
     const startedMs = clock.now();
-    const mayGo = await this.#noteStarts(batch, flight);
+    const mayGo = await this.#starts.note(batch, flight.signal);
     const early = planted('settle-before-confirm') ? batch : [];
     for (const { lane, message } of early) this.#settler.add(lane, { kind: 'done', seq: message.seq });
     const results = mayGo
       ? await publishCall({
           publisher,
-          messages: batch.map(outgoing),
+          messages: batch.map(outgoingOf),
           flight,
           timeoutMs: limits.publishTimeoutMs,
           clock,
@@ -217,30 +221,6 @@ export class Work {
     }
     this.#conclude(outlet, batch, results);
     this.#ports.changed();
-  }
-
-  /** After a take-over from a relay that vanished, and for what has outlived one. False if the lane was lost meanwhile. */
-  #noteStarts(batch: readonly Row[], flight: AbortController): Promise<boolean> | true {
-    const careful = batch.filter((row) => row.lane.careful > 0 || isSuspect(row));
-    if (careful.length === 0) return true;
-    for (const row of careful) {
-      if (row.lane.careful > 0) row.lane.careful--;
-      row.isNoted = true;
-      this.#settler.add(row.lane, { kind: 'started', seq: row.message.seq, starts: row.starts + 1 });
-    }
-    return new Promise((resolve) => {
-      const noting: Noting = { left: new Set(careful), resolve };
-      this.#noting.add(noting);
-      flight.signal.addEventListener('abort', () => this.#endNoting(noting, false));
-      this.#settler.flush();
-    });
-  }
-
-  readonly #noting = new Set<Noting>();
-
-  #endNoting(noting: Noting, isNoted: boolean): void {
-    this.#noting.delete(noting);
-    noting.resolve(isNoted);
   }
 
   // ---- what became of them
@@ -373,7 +353,7 @@ export class Work {
       if (fate.kind === 'failed' && lane.unwritten.delete(fate.seq)) lane.writtenMeanwhile.add(fate.seq);
       if (row === undefined) continue;
       if (fate.kind === 'dead' && fate.blocksKey) this.#deadLines.isWritten(fullName(row.line));
-      if (fate.kind === 'started') this.#noted(row);
+      if (fate.kind === 'started') this.#starts.isWritten(row);
       else if (fate.kind === 'failed' && fate.place === 'stay') {
         if (lane.state === 'leaving') this.#drop(row);
       } else {
@@ -382,12 +362,6 @@ export class Work {
       }
     }
     this.#ports.changed();
-  }
-
-  #noted(row: Row): void {
-    for (const noting of this.#noting) {
-      if (noting.left.delete(row) && noting.left.size === 0) this.#endNoting(noting, true);
-    }
   }
 
   /** Out of memory. */
@@ -536,9 +510,7 @@ export class Work {
     this.#deadLines.leave(lane);
     this.#empty(lane);
     for (const row of [...lane.rows.values()]) this.#drop(row);
-    for (const noting of this.#noting) {
-      for (const row of noting.left) if (row.lane === lane) this.#endNoting(noting, false);
-    }
+    this.#starts.leave(lane);
   }
 
   /** Takes what waits out of memory. */
@@ -574,12 +546,6 @@ interface Trouble {
   readonly retryAfterMs?: number;
 }
 
-/** A batch that waits until its messages are noted down. */
-interface Noting {
-  readonly left: Set<Row>;
-  readonly resolve: (isNoted: boolean) => void;
-}
-
 /** By which lines and dead letters find each other. */
 function fullNameOf(target: string, address: string, key: string): string {
   return JSON.stringify([target, address, key]);
@@ -587,23 +553,6 @@ function fullNameOf(target: string, address: string, key: string): string {
 
 function fullName({ destination, name }: Line): string {
   return fullNameOf(destination.outlet.target, destination.address, name ?? '');
-}
-
-function outgoing({ message, attempts }: Row): OutgoingMessage {
-  const { id, type, version, address, key, payload, headers, createdAtMs } = message;
-  const contentType = 'application/json';
-  return {
-    id,
-    type,
-    version,
-    address,
-    key,
-    payload,
-    contentType,
-    headers,
-    createdAtMs,
-    attempt: attempts + 1,
-  };
 }
 
 /** Of a reason, for the table. */
