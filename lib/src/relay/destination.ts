@@ -2,7 +2,8 @@
  * One address of one publisher, with all that waits for it.
  *
  * - O1 A destination that takes nothing is left alone, longer each time; then it is tried with one message. Its messages do
- *      not count that as attempts, and hold up no other destination. None of them stays in memory meanwhile.
+ *      not count that as attempts, and hold up no other destination: at most half of all calls try one. None of them stays
+ *      in memory meanwhile.
  * - O2 A message in doubt, that failed with a whole batch or has outlived a relay, goes alone: what it does harms no other.
  * - O3 A message of which nothing is known is at fault only if the destination has taken another one since.
  */

@@ -6,9 +6,13 @@ import type { RelayStore } from './store.ts';
 import type { WakeSource } from './wake.ts';
 
 /**
+ * The same for all relays of an outbox: beside one that waits for all lanes (`global`), others leave lanes to it, and those lie
+ * idle.
+ *
  * - `none`: a message that fails comes later; nothing waits for it.
  * - `per-key`: those with the same key and destination in the order of their rows; one that fails holds up its key alone.
- * - `global`: all of one destination in the order of their rows. One relay at a time does the work.
+ * - `global`: all of one destination in the order of their rows. One relay at a time does the work, and each call of a
+ *   publisher has messages of one key alone.
  */
 export type Ordering = 'none' | 'per-key' | 'global';
 

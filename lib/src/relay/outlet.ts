@@ -4,6 +4,14 @@ import { isSuspect, Passed, type Line, type Row } from './line.ts';
 import type { RelayLimits } from './options.ts';
 import type { Publisher } from './publisher.ts';
 
+/** What a batch may have in it. */
+export interface May {
+  /** A message that has outlived a relay. */
+  readonly maySuspect: boolean;
+  /** A message that tries its destination. */
+  readonly mayProbe: boolean;
+}
+
 export class Outlet {
   readonly target: string;
   /** Undefined: this relay has none of that name. */
@@ -16,8 +24,9 @@ export class Outlet {
   bytes = 0;
   /** Passed over for want of room. */
   readonly passed = new Passed();
-  /** Calls under way. */
+  /** Calls under way, and those among them that try a destination. */
   flights = 0;
+  probes = 0;
 
   constructor(target: string, publisher: Publisher | undefined) {
     this.target = target;
@@ -53,8 +62,8 @@ export class Outlet {
     }
   }
 
-  /** The messages to publish next, out of their lines; empty when there are none. Suspects are taken only if they may. */
-  take(batchMax: number, maySuspect: boolean): Row[] {
+  /** The messages to publish next, out of their lines; empty when there are none. */
+  take(batchMax: number, { maySuspect, mayProbe }: May): Row[] {
     if (this.publisher === undefined) return [];
     const max = Math.min(batchMax, this.publisher.batchMax ?? batchMax);
     const perLine = this.publisher.order === 'each-alone' ? 1 : max;
@@ -65,7 +74,7 @@ export class Outlet {
       const { destination } = line;
       if (first === undefined || (isSuspect(first) && !maySuspect)) continue;
       if (destination.state.kind === 'probing') {
-        if (destination.flying > 0 || batch.length > 0) continue;
+        if (!mayProbe || destination.flying > 0 || batch.length > 0) continue;
         // It is tried with a message that is not in doubt, if there is one.
         if (destination.isAlone(first)) {
           later ??= line;

@@ -262,3 +262,24 @@ describe('a destination that was down', () => {
     expect(test.calls.length).toBeLessThan(30);
   });
 });
+
+describe('destinations that hang', () => {
+  it('leave calls for the others', async () => {
+    const { clock, outbox, published } = world;
+    const test = world.broker({ order: 'each-alone' });
+    test.says = ({ address }) => (address.startsWith('hangs') ? 'hang' : undefined);
+    for (const address of ids(20, 'hangs')) outbox.append(...messages(3, { address, key: address }));
+    await clock.until(world.relay(test).start());
+    await clock.advance(300_000);
+    let worst = 0;
+    for (let i = 0; i < 20; i++) {
+      const startedMs = clock.monotonicMs();
+      outbox.append({ id: `well${i}`, target: 'test', address: 'well', key: 'well' });
+      while (!published.includes(`well${i}`) && clock.monotonicMs() - startedMs < 600_000)
+        await clock.advance(100);
+      worst = Math.max(worst, clock.monotonicMs() - startedMs);
+      await clock.advance(7_000);
+    }
+    expect(worst).toBeLessThan(2_000);
+  });
+});

@@ -176,7 +176,8 @@ export class Work {
       if (outlet.publisher === undefined) continue;
       if (outlet.fill(limits) <= 0.5) outlet.passed.reread();
       while (outlet.flights < flightsMax) {
-        const batch = outlet.take(batchMax, !this.#isSuspectFlying);
+        const mayProbe = outlet.probes < Math.max(1, Math.floor(flightsMax / 2));
+        const batch = outlet.take(batchMax, { maySuspect: !this.#isSuspectFlying, mayProbe });
         if (batch.length === 0) break;
         if (batch.some(isSuspect)) this.#isSuspectFlying = true;
         void this.#fly(outlet, batch);
@@ -189,7 +190,9 @@ export class Work {
     const { publisher } = outlet;
     if (publisher === undefined) return;
     const flight = new AbortController();
+    const isProbe = batch.some(({ line }) => line.destination.state.kind === 'probing');
     outlet.flights++;
+    if (isProbe) outlet.probes++;
     this.#flights.add(flight);
     const startedMs = clock.now();
     const mayGo = await this.#starts.note(batch, flight.signal);
@@ -206,6 +209,7 @@ export class Work {
         })
       : 'not-begun';
     outlet.flights--;
+    if (isProbe) outlet.probes--;
     this.#flights.delete(flight);
     if (batch.some(isSuspect)) this.#isSuspectFlying = false;
     const published = results === 'not-begun' ? [] : results.filter((result) => result.kind === 'published');
@@ -444,7 +448,8 @@ export class Work {
   #hold(destination: Destination, { reason, retryAfterMs = 0 }: Trouble): void {
     const { clock, random, retry, tell } = this.#ports;
     if (destination.state.kind === 'held') destination.state.forget();
-    destination.failures++;
+    // Calls that were under way together failed for one reason.
+    if (destination.state.kind !== 'held') destination.failures++;
     const retryInMs = Math.max(retryAfterMs, backoffMs(destination.failures, retry, random));
     const forget = clock.schedule(retryInMs, () => {
       destination.state = { kind: 'probing' };
