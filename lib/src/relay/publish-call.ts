@@ -22,10 +22,10 @@ const retryAfterMaxMs = 24 * 3_600_000;
 /** Never rejects. Of messages of which the publisher did not say anything that is valid, nothing is known. */
 export async function publishCall(call: PublishCall): Promise<readonly PublishResult[]> {
   const { publisher, messages, flight, timeoutMs, clock, broken } = call;
-  let forget: () => void = () => undefined;
+  let forget: (() => void) | undefined;
   const isOver = new Promise<readonly PublishResult[]>((resolve) => {
     const end = (): void => {
-      forget();
+      forget?.();
       forget = clock.schedule(abortGraceMs, () =>
         resolve(messages.map(() => unknown('the publisher did not end in time'))),
       );
@@ -43,7 +43,7 @@ export async function publishCall(call: PublishCall): Promise<readonly PublishRe
   } catch (error) {
     return messages.map(() => unknown(messageOf(error)));
   } finally {
-    forget();
+    forget?.();
   }
 }
 

@@ -9,15 +9,16 @@ beforeEach(() => {
 });
 afterEach(() => world.end());
 
+const hang = (): Promise<never> => new Promise(() => undefined);
+const throws = (): never => {
+  throw new Error('at once');
+};
+const rejects = (): unknown => Promise.reject(new Error('later'));
+
 describe('who listens', () => {
   it.each([
-    [
-      'throws',
-      () => {
-        throw new Error('the listener broke');
-      },
-    ],
-    ['rejects', () => Promise.reject(new Error('the listener broke'))],
+    ['throws', throws],
+    ['rejects', rejects],
   ])('and %s stops no message', async (_, onEvent) => {
     const { clock, outbox, published } = world;
     const test = world.broker();
@@ -101,10 +102,7 @@ describe('a publisher that breaks its port', () => {
 describe('a source of wake-ups', () => {
   it('that throws at once is told of, and the relay runs', async () => {
     const { clock, outbox, published, events } = world;
-    const start = (): never => {
-      throw new Error('at once');
-    };
-    await clock.until(world.relay(world.broker(), { wake: [{ name: 'broken', start }] }).start());
+    await clock.until(world.relay(world.broker(), { wake: [{ name: 'broken', start: throws }] }).start());
     outbox.append(...messages(1));
     await clock.advance(2_000);
     expect(published).toEqual(['m0']);
@@ -121,9 +119,12 @@ describe('a database that never answers', () => {
       await clock.until(first.start());
       const store = { ...outbox };
       let hangs = 0;
-      const hang = (): Promise<never> => new Promise(() => void hangs++);
+      const hangAndCount = (): Promise<never> => {
+        hangs++;
+        return hang();
+      };
       // All of what is called while it hangs, and nothing after.
-      Object.assign(store, { [method]: hang });
+      Object.assign(store, { [method]: hangAndCount });
       const second = world.relay(world.broker(), { store, onDead: 'block-key', name: 'second' });
       void second.start().catch(() => undefined);
       const third = world.relay(world.broker());
@@ -149,7 +150,6 @@ describe('a database that never answers', () => {
     const store = { ...outbox };
     const made = world.relay(world.broker(), { store });
     await clock.until(made.start());
-    const hang = (): Promise<never> => new Promise(() => undefined);
     Object.assign(store, { read: hang, settle: hang, heartbeat: hang, leave: hang });
     outbox.append(...messages(5));
     await clock.advance(5_000);

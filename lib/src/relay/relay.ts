@@ -186,10 +186,9 @@ class TheRelay implements Relay {
   }
 
   async #once(): Promise<RelayCount> {
-    let isDone = false;
-    let whenDone = (): void => void (isDone = true);
-    await this.#begin(() => whenDone());
-    if (!isDone) await new Promise<void>((resolve) => void (whenDone = resolve));
+    const done = Promise.withResolvers<undefined>();
+    await this.#begin(() => done.resolve(undefined));
+    await done.promise;
     await this.stop();
     const { published, failed, dead } = this.#work;
     return { published, failed, dead };

@@ -424,8 +424,8 @@ export class Work {
 
   #freeLines(): void {
     for (const outlet of this.#outlets.values()) {
-      for (const { lines } of [...outlet.destinations.values()]) {
-        for (const line of [...lines.values()]) {
+      for (const { lines } of outlet.destinations.values()) {
+        for (const line of lines.values()) {
           const isWaiting = line.state.kind === 'waiting' && line.state.until === 'dead-letter';
           if (!isWaiting || this.#isBehindDeadLetter(line)) continue;
           line.state = { kind: 'ready' };
@@ -514,7 +514,7 @@ export class Work {
     lane.state = 'gone';
     this.#deadLines.leave(lane);
     this.#empty(lane);
-    for (const row of [...lane.rows.values()]) this.#drop(row);
+    for (const row of lane.rows.values()) this.#drop(row);
     this.#starts.leave(lane);
   }
 
@@ -522,7 +522,7 @@ export class Work {
   #empty(lane: Lane): void {
     for (const outlet of this.#outlets.values()) {
       outlet.passed.leave(lane);
-      for (const destination of [...outlet.destinations.values()]) {
+      for (const destination of outlet.destinations.values()) {
         destination.passed.leave(lane);
         for (const line of [destination.loose, ...destination.lines.values()]) {
           line.passed.leave(lane);
