@@ -508,7 +508,7 @@ describe('a source of wake-ups', () => {
     expect(answered).toBe(3);
 
     await clock.until(relay(broker(), { name: 'without', ordering: 'global', wake: [source] }).start());
-    await clock.until(wake?.(), 10);
+    await clock.until(Promise.resolve(wake?.()), 10);
   });
 });
 
