@@ -31,7 +31,8 @@ export const sqliteWords: Words = {
   given,
   givenIn,
   // Not `(lane, seq) in (select …)`: SQLite 3.47 finds nothing by it where seq is the row's own number.
-  deleteGiven: (table) => `delete from ${table} where rowid in (select o.rowid from ${givenIn(table, place)})`,
+  deleteGiven: (table) =>
+    `delete from ${table} where rowid in (select o.rowid from ${givenIn(table, place)})`,
   updateGiven: (set, columns) =>
     `update settle_outbox as o set ${set} from ${given(columns)} where o.lane = given.lane and o.seq = given.seq`,
   read: (requests) => ({
