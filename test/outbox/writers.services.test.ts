@@ -248,6 +248,7 @@ function sendersMeet(
       expect(stored).toHaveLength(tables.kind === 'postgres' ? 3 : 2);
     });
 
+    // Elsewhere DDL is part of the transaction.
     test.runIf(tables.kind === 'mysql')(
       'what DDL has committed has no messages, which its error tells',
       async () => {

@@ -155,6 +155,7 @@ describe('a message', () => {
   test('is handled by its own transaction, wherever its consumer was started', async () => {
     const { handle } = consumer({ handle: (_, context) => write(context.tx, 'a') });
     let handled: Promise<Handled> | undefined;
+    // The transaction around it is of no interest, only that the message has one of its own.
     await tx.run(async () => void (handled = handle(incoming(), never))).catch(() => {});
     expect(await handled).toEqual({ kind: 'handled', duplicate: false });
     expect(effects()).toEqual(['a']);

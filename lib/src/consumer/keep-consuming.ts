@@ -46,7 +46,7 @@ export function keepConsuming(
     try {
       const opening = open(stopping.signal);
       session = await Promise.race([opening, stopped]);
-      // It opens for nobody.
+      // It opens for nobody: what becomes of it, or keeps it from opening, is nobody's matter any more.
       if (session === undefined) void opening.then((late) => late.end(0)).catch(() => undefined);
     } catch (error) {
       return asError(error);
@@ -72,13 +72,14 @@ export function keepConsuming(
   }
 
   const ended = run();
-  // Whoever wants to know listens; nobody has to.
+  // Whoever wants to know listens to `ended`, which is handed out as it is; nobody has to.
   ended.catch(() => undefined);
   return {
     ended,
     async stop(timeoutMs = drainTimeoutMsDefault) {
       stopTimeoutMs = timeoutMs;
       stopping.abort();
+      // `ended` tells what broke it; a stop only waits.
       await ended.catch(() => undefined);
     },
   };
@@ -107,6 +108,7 @@ async function pause(ms: number, stopped: Promise<unknown>): Promise<void> {
 
 /** Ends with the promise, however that ends, or after that time: a connection that hangs does not answer to its closing either. */
 export async function endedWithin(ms: number, ending: Promise<unknown>): Promise<void> {
+  // A connection that fails while it is closed is closed.
   await pause(
     ms,
     ending.catch(() => undefined),

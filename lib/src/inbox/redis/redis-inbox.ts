@@ -195,8 +195,10 @@ class Leases {
     { key, token }: Lease,
     stopProlonging: () => void,
   ): Promise<void> {
+    // Its caller is told; here only its end counts.
     await working.catch(() => {});
     stopProlonging();
+    // What is not given back runs out.
     await this.#run(release, key, token).catch(() => {});
   }
 
@@ -224,6 +226,7 @@ class Leases {
     };
     const again = async (): Promise<void> => {
       const askedAtMs = clock.now();
+      // No answer is no prolongation: it is asked again until the lease has run out, which ends the work.
       const answer = await this.#run(extend, key, token, String(leaseMs)).catch(() => undefined);
       if (isOver) return;
       if (answer === 1) heldUntilMs = askedAtMs + leaseMs;
